@@ -1,0 +1,6 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+"""Inference: from 2D keypoints to metric 3D poses."""
+
+from .lifting import DEFAULT_CHECKPOINT, DEFAULT_CONFIG, LiftResult, coco_to_h36m, init_lifter, lift_keypoints
+
+__all__ = ['DEFAULT_CHECKPOINT', 'DEFAULT_CONFIG', 'LiftResult', 'coco_to_h36m', 'init_lifter', 'lift_keypoints']

@@ -1,0 +1,216 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+"""2D keypoints in, metric 3D poses out: the two calls most users need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+from ..geometry import Camera, get_skeleton, mapping_matrix
+from ..models import fold_batch_norm
+
+Array = np.ndarray | Tensor
+
+_WEIGHTS = Path(__file__).resolve().parents[1] / 'weights'
+DEFAULT_CONFIG = _WEIGHTS / 'stereo-lift_default.py'
+DEFAULT_CHECKPOINT = _WEIGHTS / 'stereo-lift_default.pth'
+# Poses lifted together: the widest activation then stays in the cache.
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class LiftResult:
+    """Poses that :func:`lift_keypoints` returns, as arrays of the kind it was given.
+
+    A pose that cannot be lifted (see ``valid``) has NaN everywhere.
+
+    Attributes:
+        keypoints_cam: ``(N, 17, 3)`` metres, H36M-17 in the camera frame, absolute.
+        keypoints: ``(N, 17, 3)`` metres, relative to the root.
+        root_depth: ``(N,)`` metres, z of the root.
+        reprojection_error: ``(N,)`` pixels, mean distance of the projected keypoints from the used 2D input.
+        search_residual: ``(N,)`` metres, how far back-projection moved the network's keypoints sideways: large
+            where pose and picture disagree.
+        valid: ``(N,)`` bool.
+    """
+
+    keypoints_cam: Array
+    keypoints: Array
+    root_depth: Array
+    reprojection_error: Array
+    search_residual: Array
+    valid: Array
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+
+def init_lifter(
+    config: str | Path | Config | None = None,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = 'cpu',
+) -> nn.Module:
+    """Load a lifter for inference.
+
+    Args:
+        config: Config file or object of a stereo lifter. Default: the one shipped with the package.
+        checkpoint: Checkpoint file; loaded with ``weights_only=True``. Default: the one shipped, for the shipped
+            config; a config of your own needs its checkpoint.
+        device: Where to run.
+
+    Returns:
+        MMPose's ``PoseLifter`` in evaluation mode, its batch normalisation folded. It also serves MMPose's own
+        ``inference_pose_lifter_model``.
+
+    Raises:
+        ValueError: If a file is missing, the config is no stereo lifter's, or a config comes without a checkpoint.
+    """
+    if config is None:
+        config, checkpoint = DEFAULT_CONFIG, checkpoint or DEFAULT_CHECKPOINT
+    if checkpoint is None:
+        raise ValueError(f'config {config} needs its checkpoint')
+    for path in (config, checkpoint):
+        if not isinstance(path, Config) and not Path(path).is_file():
+            raise ValueError(f'no such file: {path}')
+    if not isinstance(config, Config):
+        config = Config.fromfile(str(config))
+    head = config.get('model', {}).get('head', {})
+    if head.get('type') != 'StereoLifter' or head.get('search') is None:
+        raise ValueError(f'the config is not of a StereoLifter with a search: its head is {head.get("type")}')
+    model = MODELS.build(config.model)
+    loaded = load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    meta = loaded.get('meta', {}).get('dataset_meta')
+    model.dataset_meta = meta or parse_pose_metainfo(dict(from_file='configs/_base_/datasets/h36m.py'))
+    model.cfg = config
+    return fold_batch_norm(model.eval()).to(device)
+
+
+def coco_to_h36m(keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """COCO-17 detections as H36M-17 ones.
+
+    Coordinates are MMPose's own conversion. It puts the spine half-way between hips and shoulders and the head top
+    between the eyes, which is not where they are: both get score 0, and the lifter fills them in.
+
+    Args:
+        keypoints: ``(N, 17, 2)`` pixels.
+        scores: ``(N, 17)``.
+
+    Returns:
+        ``(N, 17, 2)`` pixels and ``(N, 17)`` scores; the smaller one where two keypoints are averaged.
+    """
+    from mmpose.apis import convert_keypoint_definition  # loads detectors too: only where it is needed
+
+    converted = convert_keypoint_definition(np.asarray(keypoints), 'coco', 'h36m')
+    matrix, has_source = mapping_matrix('coco')
+    sources = (matrix > 0).numpy()
+    smallest = np.where(sources, scores[:, None], np.inf).min(-1)
+    return converted, np.where(has_source.numpy(), smallest, 0.0).astype(scores.dtype)
+
+
+def lift_keypoints(
+    lifter: nn.Module,
+    keypoints: Array,
+    keypoint_scores: Array | None = None,
+    skeleton: str = 'h36m',
+    camera: Camera | None = None,
+    min_score: float = 0.1,
+) -> LiftResult:
+    """Lift 2D keypoints to metric 3D.
+
+    Args:
+        lifter: From :func:`init_lifter`.
+        keypoints: ``(N, 17, 2)`` pixels, numpy or torch.
+        keypoint_scores: ``(N, 17)``, non-negative; they weigh the geometric search. Default: all 1.
+        skeleton: ``'h36m'``, ``'coco'`` or ``'mpi_inf_3dhp'``.
+        camera: One camera, or a batch of N; :meth:`Camera.from_fov` where only the image size is known.
+        min_score: Keypoints scored below it count as missing. The root always counts.
+
+    Returns:
+        :class:`LiftResult` of arrays of the kind, dtype and device of ``keypoints`` (float32 at least).
+
+    Raises:
+        ValueError: For wrong shapes, an unknown skeleton, no camera, or values that are not finite; names
+            the first pose at fault.
+    """
+    points, scores = _checked_input(keypoints, keypoint_scores, skeleton)
+    if not isinstance(camera, Camera):
+        raise ValueError(f'camera takes a Camera, for example Camera.from_fov(55, width, height), got {camera!r}')
+    if camera.batch_size not in (None, len(points)):
+        raise ValueError(f'camera: {camera.batch_size} cameras for {len(points)} poses; takes one, or one a pose')
+    device = next(lifter.parameters()).device
+    # Single cameras keep Python numbers; batches go along with the poses.
+    camera = camera.to(device=device)
+    chunks = []
+    with torch.inference_mode():
+        for start in range(0, len(points), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            cameras = camera if camera.batch_size is None else camera[part]
+            chunks.append(_lift_chunk(lifter, points[part].to(device), scores[part].to(device), cameras, min_score))
+    if not chunks:
+        empty = points.new_zeros(0)
+        chunks = [LiftResult(*[points.new_zeros(0, 17, 3)] * 2, *[empty] * 3, empty.bool())]
+    result = {f.name: torch.cat([getattr(c, f.name) for c in chunks]) for f in fields(LiftResult)}
+    if isinstance(keypoints, np.ndarray):
+        return LiftResult(**{key: value.cpu().numpy() for key, value in result.items()})
+    return LiftResult(**{key: value.to(keypoints.device) for key, value in result.items()})
+
+
+def _checked_input(keypoints: Array, scores: Array | None, skeleton: str) -> tuple[Tensor, Tensor]:
+    """``(N, 17, 2)`` H36M-17 pixels and ``(N, 17)`` scores, as tensors."""
+    num_keypoints = get_skeleton(skeleton).num_keypoints
+    if not isinstance(keypoints, (np.ndarray, Tensor)):
+        raise ValueError(f'keypoints takes a numpy array or a tensor, got {type(keypoints).__name__}')
+    if keypoints.ndim != 3 or tuple(keypoints.shape[1:]) != (num_keypoints, 2):
+        raise ValueError(f'keypoints takes (N, {num_keypoints}, 2) for {skeleton!r}, got {tuple(keypoints.shape)}')
+    points = torch.as_tensor(keypoints)
+    if points.dtype != torch.float64:
+        points = points.float()
+    if scores is None:
+        scores = torch.ones_like(points[..., 0])
+    elif tuple(scores.shape) != tuple(points.shape[:2]):
+        raise ValueError(f'keypoint_scores takes {tuple(points.shape[:2])}, got {tuple(scores.shape)}')
+    scores = torch.as_tensor(scores).to(points)
+    for name, good in (
+        ('keypoints', points.isfinite().all(-1)),
+        ('keypoint_scores', scores.isfinite() & (scores >= 0)),
+    ):
+        if not bool(good.all()):
+            pose, joint = (~good).nonzero()[0].tolist()
+            raise ValueError(
+                f'{name}: pose {pose}, keypoint {joint} is not finite' + ' or negative' * ('scores' in name)
+            )
+    if skeleton == 'coco':
+        converted = coco_to_h36m(points.cpu().numpy(), scores.cpu().numpy())
+        return tuple(torch.from_numpy(c).to(points) for c in converted)
+    if skeleton != 'h36m':
+        matrix, _ = mapping_matrix(skeleton)
+        return matrix.to(points) @ points, (matrix.to(scores) @ scores[..., None])[..., 0]
+    return points, scores
+
+
+def _lift_chunk(lifter: nn.Module, points: Tensor, scores: Tensor, camera: Camera, min_score: float) -> LiftResult:
+    """Encode, synthesise, reconstruct, decode and search one chunk."""
+    codec, search = lifter.head.decoder, lifter.head.search
+    scores = torch.where(scores >= min_score, scores, 0.0)
+    encoded = codec.encode_batch(points, scores, camera)
+    coarse = lifter.head(lifter.backbone(encoded['inputs'].float()[..., None])).to(points.dtype)
+    relative = codec.decode_batch(coarse, encoded['view_rotation'])
+    found = search(relative, encoded['rays'], encoded['search_weight'], encoded['focal'])
+    used = scores > 0
+    distance = (camera.project(found.keypoints_cam) - points).norm(dim=-1)
+    error = torch.where(used, distance, 0.0).sum(-1) / used.sum(-1).clamp(min=1)
+    # A joint behind the camera was not seen by it.
+    valid = found.valid & (found.keypoints_cam[..., 2] > 0).all(-1)
+    nan = torch.tensor(float('nan'), dtype=points.dtype, device=points.device)
+    keypoints_cam = torch.where(valid[:, None, None], found.keypoints_cam, nan)
+    root = keypoints_cam[:, codec.root_index, None]
+    depth, error, residual = (torch.where(valid, v, nan) for v in (found.root_depth, error, found.search_residual))
+    return LiftResult(keypoints_cam, keypoints_cam - root, depth, error, residual, valid)

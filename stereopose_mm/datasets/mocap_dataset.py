@@ -1,0 +1,283 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import fnmatch
+import os.path as osp
+import zipfile
+from collections.abc import Sequence
+from copy import deepcopy
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from mmengine.registry import FUNCTIONS
+from mmengine.structures import InstanceData
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.registry import DATASETS, KEYPOINT_CODECS
+from mmpose.structures import PoseDataSample
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..geometry import Camera
+from .pair_synthesis import CameraDistribution, DetectorNoise, PairBatch, Proportions, bone_directions, make_pairs
+
+_NPZ_KEYS = ('joints', 'clip_index', 'clip_names', 'clip_subjects')
+# Pairs of a test set are made this many at a time, whatever the batch size, so that they do not depend on it.
+_TEST_CHUNK = 4096
+
+
+@FUNCTIONS.register_module()
+def collate_packed(batch: list[dict]) -> dict:
+    """Collate function for datasets that make their batches whole: passes the batch on.
+
+    Args:
+        batch: What :meth:`MocapDataset.__getitems__` returned: one dict that holds the whole batch.
+
+    Returns:
+        dict: ``inputs`` ``(B, C, 1)`` and ``data_samples``, a list of one sample with B instances.
+    """
+    if len(batch) != 1:
+        raise ValueError(
+            f'collate_packed takes one packed batch, got {len(batch)} samples: set `codec`, not `pipeline`'
+        )
+    return batch[0]
+
+
+@DATASETS.register_module()
+class MocapDataset(Dataset):
+    """2D–3D pairs made on the fly from motion capture: clips' poses, people's proportions, random cameras.
+
+    With ``codec`` a batch is made at once: the data loader takes ``collate_fn=dict(type='collate_packed')``, and
+    the batch's data sample holds all its instances. With ``pipeline`` it gives single samples, as MMPose's
+    ``Human36mDataset`` does.
+
+    Training pairs differ in every epoch; the same seed gives the same pairs in the same order. With ``test_mode``
+    the pairs are a fixed set.
+
+    Args:
+        ann_file: NPZ from ``tools/dataset_converters/mocap2npz.py``.
+        num_pairs: Length of the dataset: pairs in an epoch.
+        data_root: Folder that ``ann_file`` is relative to.
+        subjects: Subjects or clips (``fnmatch`` patterns over ``subject`` and ``subject/clip``) to take. Default: all.
+        exclude: Patterns of subjects or clips to leave out of those.
+        proportions: Arguments of :class:`Proportions`.
+        cameras: Arguments of :class:`CameraDistribution`.
+        noise: Arguments of :class:`DetectorNoise`. Default: exact 2D.
+        mirror_prob: Probability of mirroring a pose.
+        clip_balance: A clip is drawn with probability in proportion to its length to this power: 1 draws all frames
+            alike, 0 all clips alike.
+        codec: Config of a codec with ``encode_batch``.
+        pipeline: MMPose transforms, instead of ``codec``.
+        seed: Seed of all randomness.
+        test_mode: Make a fixed set.
+        metainfo: Dataset information instead of MMPose's for Human3.6M.
+
+    Raises:
+        ValueError: If the file is no such NPZ (names the file and the key), no clip is left, or not exactly one of
+            ``codec`` and ``pipeline`` is given.
+    """
+
+    METAINFO: dict = dict(from_file='configs/_base_/datasets/h36m.py')
+
+    def __init__(
+        self,
+        ann_file: str,
+        num_pairs: int,
+        data_root: str | None = None,
+        subjects: Sequence[str] = ('*',),
+        exclude: Sequence[str] = (),
+        proportions: dict | None = None,
+        cameras: dict | None = None,
+        noise: dict | None = None,
+        mirror_prob: float = 0.5,
+        clip_balance: float = 1.0,
+        codec: dict | None = None,
+        pipeline: Sequence | None = None,
+        seed: int = 0,
+        test_mode: bool = False,
+        metainfo: dict | None = None,
+    ):
+        if num_pairs <= 0:
+            raise ValueError(f'num_pairs takes a positive number, got {num_pairs}')
+        if (codec is None) == (pipeline is None):
+            raise ValueError('MocapDataset takes either `codec` (whole batches) or `pipeline` (single samples)')
+        self.num_pairs, self.seed, self.test_mode, self.mirror_prob = num_pairs, seed, test_mode, mirror_prob
+        self.proportions = Proportions(**(proportions or {}))
+        self.cameras = CameraDistribution(**(cameras or {}))
+        self.noise = DetectorNoise(**(noise or {}))
+        self.codec = None if codec is None else KEYPOINT_CODECS.build(codec)
+        self.pipeline = None if pipeline is None else Compose(list(pipeline))
+        self._metainfo = parse_pose_metainfo(deepcopy(metainfo or self.METAINFO))
+        self.ann_file = osp.join(data_root, ann_file) if data_root else ann_file
+        self._load_clips(subjects, exclude, clip_balance)
+        self._fixed = self._make_fixed_set() if test_mode else None
+
+    @property
+    def metainfo(self) -> dict:
+        """MMPose's dataset information."""
+        return deepcopy(self._metainfo)
+
+    def _load_clips(self, subjects: Sequence[str], exclude: Sequence[str], clip_balance: float) -> None:
+        clips = load_mocap(self.ann_file)
+        names = [f'{s}/{osp.basename(n)}' for s, n in zip(clips['clip_subjects'], clips['clip_names'], strict=True)]
+
+        def chosen(clip: int, patterns: Sequence[str]) -> bool:
+            return any(
+                fnmatch.fnmatchcase(text, pattern)
+                for pattern in patterns
+                for text in (str(clips['clip_subjects'][clip]), names[clip])
+            )
+
+        kept = [c for c in range(len(names)) if chosen(c, subjects) and not chosen(c, exclude)]
+        if not kept:
+            raise ValueError(f'{self.ann_file}: no clip matches subjects={subjects} and not exclude={exclude}')
+        frames = np.flatnonzero(np.isin(clips['clip_index'], kept))
+        clip_of_frame = clips['clip_index'][frames]
+        length = np.bincount(clip_of_frame, minlength=len(names))[clip_of_frame]
+        self.clip_names = [str(clips['clip_names'][c]) for c in kept]
+        self.directions = bone_directions(torch.from_numpy(clips['joints'][frames]))
+        self._frame_clip = [str(n) for n in clips['clip_names'][clip_of_frame]]
+        self._frame_subject = [str(s) for s in clips['clip_subjects'][clip_of_frame]]
+        weight = torch.from_numpy(length.astype(np.float64) ** (clip_balance - 1))
+        self._cumulative = (weight.cumsum(0) / weight.sum()).float()
+
+    def __len__(self) -> int:
+        return self.num_pairs
+
+    def make_batch(self, num: int, generator: torch.Generator) -> tuple[PairBatch, Tensor]:
+        """Make pairs from randomly drawn frames.
+
+        Args:
+            num: Number of pairs N.
+            generator: Source of randomness.
+
+        Returns:
+            :class:`PairBatch` of N pairs, and the ``(N,)`` indices of the frames that they were made from.
+        """
+        drawn = torch.rand(num, generator=generator)
+        frames = torch.searchsorted(self._cumulative, drawn).clamp(max=len(self.directions) - 1)
+        batch = make_pairs(
+            self.directions[frames], generator, self.proportions, self.cameras, self.noise, self.mirror_prob
+        )
+        return batch, frames
+
+    def _make_fixed_set(self) -> tuple[PairBatch, Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        chunks = [
+            self.make_batch(min(_TEST_CHUNK, self.num_pairs - start), generator)
+            for start in range(0, self.num_pairs, _TEST_CHUNK)
+        ]
+        batches = [batch for batch, _ in chunks]
+        pairs = PairBatch(
+            *(torch.cat([getattr(b, k) for b in batches]) for k in ('keypoints', 'keypoints_visible', 'pose_cam')),
+            Camera.stack([b.camera for b in batches]),
+        )
+        return pairs, torch.cat([frames for _, frames in chunks])
+
+    def _pairs(self, indices: Sequence[int]) -> tuple[PairBatch, Tensor]:
+        """Pairs for these indices; in training their values only seed the draw, which no epoch repeats."""
+        if self._fixed is None:
+            seed = np.random.SeedSequence([self.seed, len(indices), *indices[:4]]).generate_state(1, np.uint64)[0]
+            return self.make_batch(len(indices), torch.Generator().manual_seed(int(seed >> 1)))
+        pairs, frames = self._fixed
+        index = torch.as_tensor(indices)
+        selected = PairBatch(
+            pairs.keypoints[index], pairs.keypoints_visible[index], pairs.pose_cam[index], pairs.camera[index]
+        )
+        return selected, frames[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
+        """Make a whole batch, as the data loader asks for it.
+
+        Args:
+            indices: B indices.
+
+        Returns:
+            With ``codec``, a list of one dict: ``inputs`` ``(B, C, 1)`` and ``data_samples``, a list of one
+            :class:`PoseDataSample` with B instances. With ``pipeline``, a list of B samples.
+        """
+        indices = [int(i) for i in indices]
+        if self.pipeline is not None:
+            return [self.pipeline(info) for info in self._data_infos(indices)]
+        pairs, _ = self._pairs(indices)
+        encoded = self.codec.encode_batch(pairs.keypoints, pairs.keypoints_visible, pairs.camera, pairs.pose_cam)
+        inputs = encoded.pop('inputs')[..., None]
+        sample = PoseDataSample(metainfo=dict(id=indices[0], flip_indices=self._metainfo['flip_indices']))
+        sample.gt_instances = InstanceData(
+            lifting_target=pairs.pose_cam, lifting_target_visible=torch.ones_like(pairs.keypoints_visible)
+        )
+        sample.gt_instance_labels = InstanceData(**encoded)
+        return [dict(inputs=inputs, data_samples=[sample])]
+
+    def __getitem__(self, index: int) -> dict:
+        """One sample; see :meth:`__getitems__`."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'index {index} is out of range for {len(self)} pairs')
+        return self.__getitems__([index % len(self)])[0]
+
+    def _data_infos(self, indices: Sequence[int]) -> list[dict]:
+        """Data infos with the keys of MMPose's ``Human36mDataset``, for pipelines."""
+        pairs, frames = self._pairs(indices)
+        matrix = pairs.camera.matrix.numpy()
+        width, height = self.cameras.image_size
+        shared = {
+            k: self._metainfo[k]
+            for k in ('flip_pairs', 'flip_indices', 'upper_body_ids', 'lower_body_ids', 'skeleton_links')
+        }
+        return [
+            dict(
+                keypoints=pairs.keypoints[i : i + 1].numpy(),
+                keypoints_visible=pairs.keypoints_visible[i : i + 1].numpy(),
+                lifting_target=pairs.pose_cam[i : i + 1].numpy(),
+                lifting_target_visible=np.ones((1, pairs.pose_cam.shape[1]), np.float32),
+                camera_param=dict(
+                    K=matrix[i], f=matrix[i, [0, 1], [0, 1]][:, None], c=matrix[i, :2, 2:], w=width, h=height
+                ),
+                factor=np.zeros(1, np.float32),
+                id=index,
+                category_id=1,
+                target_img_path=f'{self._frame_clip[frames[i]]}_{index:06d}',
+                subject=self._frame_subject[frames[i]],
+                clip=self._frame_clip[frames[i]],
+                dataset_keypoint_weights=self._metainfo['dataset_keypoint_weights'],
+                **deepcopy(shared),
+            )
+            for i, index in enumerate(indices)
+        ]
+
+
+def load_mocap(path: str) -> dict[str, np.ndarray]:
+    """Read the NPZ that ``tools/dataset_converters/mocap2npz.py`` writes.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its arrays: ``joints`` ``(F, 17, 3)`` metres in a y-up world, ``clip_index`` ``(F,)``, ``clip_names`` and
+        ``clip_subjects`` ``(C,)``, and the rest of the file's.
+
+    Raises:
+        ValueError: If it is missing, unreadable or not such a file; names the file and the key.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            clips = {key: archive[key] for key in archive.files}
+    except FileNotFoundError as error:
+        raise ValueError(f'{path}: no such file; make it with tools/dataset_converters/mocap2npz.py') from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f'{path}: not a readable NPZ of plain arrays: {error}') from error
+    missing = [key for key in _NPZ_KEYS if key not in clips]
+    if missing:
+        raise ValueError(f'{path}: no key {missing[0]!r}; it has {sorted(clips)}')
+    joints, clip_index = clips['joints'], clips['clip_index']
+    if joints.ndim != 3 or joints.shape[1:] != (17, 3) or len(joints) != len(clip_index) or not len(joints):
+        raise ValueError(
+            f'{path}: joints takes (F, 17, 3) with clip_index (F,), got {joints.shape} and {clip_index.shape}'
+        )
+    bad = ~np.isfinite(joints).all((1, 2))
+    if bad.any():
+        frame = int(bad.argmax())
+        raise ValueError(f'{path}: joints of frame {frame} (clip {clip_index[frame]}) are not finite')
+    if clip_index.min() < 0 or clip_index.max() >= len(clips['clip_names']):
+        raise ValueError(f'{path}: clip_index names clip {clip_index.max()}, but there are {len(clips["clip_names"])}')
+    return clips

@@ -1,0 +1,54 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+"""Pure, batched functions on tensors: cameras, virtual views, the depth search, skeletons, alignment."""
+
+from .alignment import mpjpe, mrpe, n_mpjpe, p_mpjpe, procrustes_align, root_relative
+from .camera import DEFAULT_FOV_DEG, Camera
+from .depth_search import back_project, search_objective, search_root_depth
+from .skeletons import (
+    COCO_17,
+    H36M_17,
+    MPI_INF_3DHP_17,
+    SKELETONS,
+    Skeleton,
+    get_skeleton,
+    mapping_matrix,
+    to_h36m_mapping,
+)
+from .virtual_view import (
+    VirtualView,
+    from_virtual_view,
+    right_view,
+    root_centring_rotation,
+    rotate_points,
+    rotate_rays,
+    to_virtual_view,
+)
+
+__all__ = [
+    'COCO_17',
+    'Camera',
+    'DEFAULT_FOV_DEG',
+    'H36M_17',
+    'MPI_INF_3DHP_17',
+    'SKELETONS',
+    'Skeleton',
+    'VirtualView',
+    'back_project',
+    'from_virtual_view',
+    'get_skeleton',
+    'mapping_matrix',
+    'right_view',
+    'root_centring_rotation',
+    'rotate_points',
+    'rotate_rays',
+    'mpjpe',
+    'mrpe',
+    'n_mpjpe',
+    'p_mpjpe',
+    'procrustes_align',
+    'root_relative',
+    'search_objective',
+    'search_root_depth',
+    'to_h36m_mapping',
+    'to_virtual_view',
+]

@@ -1,0 +1,25 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import torch
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+# Small tensors are slower on many threads, and other processes may share the cores.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope='session')
+def project_root() -> Path:
+    """The root of the checkout."""
+    return PROJECT_ROOT
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """The folder of real test data beside the checkout; skips where it does not exist."""
+    path = PROJECT_ROOT.parent / 'shared' / 'data'
+    if not path.is_dir():
+        pytest.skip('no ../shared/data beside the checkout')
+    return path
