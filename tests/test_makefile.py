@@ -37,7 +37,7 @@ def checkout(tmp_path, project_root):
 
 
 def make(checkout, *arguments):
-    environment = {k: v for k, v in os.environ.items() if k not in ('VENV', 'PYTHON', 'MAKEFLAGS')}
+    environment = {k: v for k, v in os.environ.items() if k not in ('VENV', 'PYTHON', 'MAKEFLAGS', 'MAKELEVEL')}
     return subprocess.run(['make', *arguments], cwd=checkout, env=environment, capture_output=True, text=True)
 
 

@@ -17,6 +17,7 @@ mocap_train = dict(
     num_pairs=524288,
     exclude=[*test_subjects, *faulty_clips],
     proportions=dict(bone_spread=0.06, body_spread=0.06),
+    augmentation=dict(mix_prob=0.4, limb_jitter_deg=8.0, tilt_deg=10.0),
     cameras=wild_cameras,
     clip_balance=0.7,
 )
@@ -31,5 +32,3 @@ mocap_test = dict(
     test_mode=True,
     seed=1,
 )
-val_cfg = dict()
-test_cfg = dict()

@@ -1,8 +1,9 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
-"""MMEngine's look-ups of installed packages where setuptools no longer has `pkg_resources`.
+"""MMEngine's look-ups of installed packages, without `pkg_resources`.
 
 MMEngine 0.10 finds `_base_ = 'mmpose::...'` configs, and MMPose its default detectors, through
-`pkg_resources`, which setuptools 82 dropped. The standard library gives the same answers.
+`pkg_resources`: new setuptools has dropped it, older ones warn at its import, and it names a folder
+that does not exist for an editable install. The standard library answers the same questions.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from mmengine.utils import package_utils
 
 
 def apply() -> None:
-    """Replace `is_installed` and `get_installed_path`; with `pkg_resources` there, do nothing."""
-    if importlib.util.find_spec('pkg_resources') is not None:
-        return
+    """Replace MMEngine's `is_installed` and `get_installed_path` by those below."""
     for replacement in (is_installed, get_installed_path):
         _replace(getattr(package_utils, replacement.__name__), replacement)
 

@@ -19,7 +19,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..geometry import Camera
-from .pair_synthesis import CameraDistribution, DetectorNoise, PairBatch, Proportions, bone_directions, make_pairs
+from .pair_synthesis import (
+    CameraDistribution,
+    DetectorNoise,
+    PairBatch,
+    PoseAugmentation,
+    Proportions,
+    bone_directions,
+    make_pairs,
+)
 
 _NPZ_KEYS = ('joints', 'clip_index', 'clip_names', 'clip_subjects')
 # Pairs of a test set are made this many at a time, whatever the batch size, so that they do not depend on it.
@@ -63,6 +71,7 @@ class MocapDataset(Dataset):
         proportions: Arguments of :class:`Proportions`.
         cameras: Arguments of :class:`CameraDistribution`.
         noise: Arguments of :class:`DetectorNoise`. Default: exact 2D.
+        augmentation: Arguments of :class:`PoseAugmentation`. Default: the clips' poses as they are.
         mirror_prob: Probability of mirroring a pose.
         clip_balance: A clip is drawn with probability in proportion to its length to this power: 1 draws all frames
             alike, 0 all clips alike.
@@ -89,6 +98,7 @@ class MocapDataset(Dataset):
         proportions: dict | None = None,
         cameras: dict | None = None,
         noise: dict | None = None,
+        augmentation: dict | None = None,
         mirror_prob: float = 0.5,
         clip_balance: float = 1.0,
         codec: dict | None = None,
@@ -105,6 +115,7 @@ class MocapDataset(Dataset):
         self.proportions = Proportions(**(proportions or {}))
         self.cameras = CameraDistribution(**(cameras or {}))
         self.noise = DetectorNoise(**(noise or {}))
+        self.augmentation = PoseAugmentation(**augmentation) if augmentation else None
         self.codec = None if codec is None else KEYPOINT_CODECS.build(codec)
         self.pipeline = None if pipeline is None else Compose(list(pipeline))
         self._metainfo = parse_pose_metainfo(deepcopy(metainfo or self.METAINFO))
@@ -157,7 +168,13 @@ class MocapDataset(Dataset):
         drawn = torch.rand(num, generator=generator)
         frames = torch.searchsorted(self._cumulative, drawn).clamp(max=len(self.directions) - 1)
         batch = make_pairs(
-            self.directions[frames], generator, self.proportions, self.cameras, self.noise, self.mirror_prob
+            self.directions[frames],
+            generator,
+            self.proportions,
+            self.cameras,
+            self.noise,
+            self.augmentation,
+            self.mirror_prob,
         )
         return batch, frames
 
@@ -178,7 +195,7 @@ class MocapDataset(Dataset):
         """Pairs for these indices; in training their values only seed the draw, which no epoch repeats."""
         if self._fixed is None:
             seed = np.random.SeedSequence([self.seed, len(indices), *indices[:4]]).generate_state(1, np.uint64)[0]
-            return self.make_batch(len(indices), torch.Generator().manual_seed(int(seed >> 1)))
+            return self.make_batch(len(indices), torch.Generator().manual_seed(int(seed) >> 1))
         pairs, frames = self._fixed
         index = torch.as_tensor(indices)
         selected = PairBatch(

@@ -137,15 +137,18 @@ class DetectorNoise:
             square distance from its centre); each noisy pair draws its own level below it. Ends of limbs err more.
         swap_prob: Probability, per noisy pair, that one left/right limb or the whole body is swapped.
         missing_prob: Probability, per joint of a noisy pair, that it is not detected. The root never goes missing.
+        coco_prob: Probability, per noisy pair, that the joints which COCO detectors have no keypoint for (spine and
+            head top) are missing.
     """
 
     clean_prob: float = 1.0
     jitter: float = 0.05
     swap_prob: float = 0.02
     missing_prob: float = 0.03
+    coco_prob: float = 0.0
 
     def __post_init__(self):
-        for name in ('clean_prob', 'jitter', 'swap_prob', 'missing_prob'):
+        for name in ('clean_prob', 'jitter', 'swap_prob', 'missing_prob', 'coco_prob'):
             _check_fraction(name, getattr(self, name))
 
 
@@ -164,6 +167,27 @@ class PairBatch:
     keypoints_visible: Tensor
     pose_cam: Tensor
     camera: Camera
+
+
+@dataclass(frozen=True)
+class PoseAugmentation:
+    """New poses from the clips' own.
+
+    Attributes:
+        mix_prob: Probability that a pose's legs are replaced by another's, and independently its arms. They keep
+            their place relative to the pelvis and to the shoulders.
+        limb_jitter_deg: Standard deviation, degrees, of a turn of each limb bone.
+        tilt_deg: Standard deviation, degrees, of a lean of the whole body.
+    """
+
+    mix_prob: float = 0.0
+    limb_jitter_deg: float = 0.0
+    tilt_deg: float = 0.0
+
+    def __post_init__(self):
+        _check_fraction('mix_prob', self.mix_prob)
+        _check_fraction('limb_jitter_deg', self.limb_jitter_deg, 45.0)
+        _check_fraction('tilt_deg', self.tilt_deg, 45.0)
 
 
 def bone_directions(joints: Tensor) -> Tensor:
@@ -212,6 +236,62 @@ def mirror_pose(pose: Tensor, mirrored: Tensor) -> Tensor:
     """
     flipped = pose[:, list(H36M_17.flip_indices)] * pose.new_tensor([-1.0, 1.0, 1.0])
     return torch.where(mirrored[:, None, None], flipped, pose)
+
+
+# Bones, as indices into directions, that hang from the pelvis and from the shoulders; and the lines across them.
+_LEGS, _ARMS = [1, 2, 4, 5], [11, 12, 14, 15]
+_HIP_LINE, _SHOULDER_LINE = (0, 3), (10, 13)
+_LOWER_SPINE, _UPPER_SPINE = 6, 7
+
+
+def _body_frame(directions: Tensor, line: tuple[int, int], spine: int) -> Tensor:
+    """``(N, 3, 3)`` frames whose columns are across the body, up the spine, and their normal."""
+    across = directions[:, line[0]] - directions[:, line[1]]
+    normal = torch.linalg.cross(across, directions[:, spine])
+    normal = normal / normal.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    across = across / across.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    return torch.stack([across, torch.linalg.cross(normal, across), normal], -1)
+
+
+def augment_poses(directions: Tensor, others: Tensor, augmentation: PoseAugmentation, generator: Generator) -> Tensor:
+    """Make new poses: limbs of one body on another, turned a little, leaning a little.
+
+    Args:
+        directions: ``(N, 16, 3)`` unit bone directions.
+        others: ``(N, 16, 3)``, the poses that limbs are taken from.
+        augmentation: What to do.
+        generator: Source of randomness, on the same device.
+
+    Returns:
+        ``(N, 16, 3)`` unit bone directions.
+    """
+    num, device = len(directions), directions.device
+    if augmentation.mix_prob > 0:
+        mixed = torch.rand(num, 2, generator=generator, device=device) < augmentation.mix_prob
+        parts = ((_LEGS, _HIP_LINE, _LOWER_SPINE), (_ARMS, _SHOULDER_LINE, _UPPER_SPINE))
+        result = directions.clone()
+        for part, (limbs, line, spine) in enumerate(parts):
+            turn = _body_frame(directions, line, spine) @ _body_frame(others, line, spine).mT
+            moved = others[:, limbs] @ turn.mT
+            result[:, limbs] = torch.where(mixed[:, part, None, None], moved, directions[:, limbs])
+        directions = result
+    if augmentation.limb_jitter_deg > 0:
+        # A small turn about a random axis moves a unit vector by about its angle.
+        limbs = _LEGS + _ARMS
+        step = torch.randn(num, len(limbs), 3, generator=generator, device=device)
+        step = step * math.radians(augmentation.limb_jitter_deg)
+        turned = directions[:, limbs] + step
+        directions = directions.clone()
+        directions[:, limbs] = turned
+    directions = directions / directions.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    if augmentation.tilt_deg > 0:
+        angle = torch.randn(num, 2, generator=generator, device=device) * math.radians(augmentation.tilt_deg)
+        (ca, cb), (sa, sb) = angle.cos().unbind(-1), angle.sin().unbind(-1)
+        zero, one = torch.zeros_like(ca), torch.ones_like(ca)
+        about_x = torch.stack([one, zero, zero, zero, ca, -sa, zero, sa, ca], -1).unflatten(-1, (3, 3))
+        about_z = torch.stack([cb, -sb, zero, sb, cb, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
+        directions = directions @ (about_x @ about_z).mT
+    return directions
 
 
 def world_to_camera_rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
@@ -273,6 +353,7 @@ def place_in_view(pose: Tensor, distribution: CameraDistribution, generator: Gen
 # Typical error of a detector's keypoints relative to the hips' and shoulders': ends of limbs are found worst
 # (COCO's per-keypoint constants have the same order).
 _JOINT_NOISE = (0.8, 1.0, 1.0, 1.2, 1.0, 1.0, 1.2, 0.8, 0.7, 0.7, 0.8, 0.8, 1.0, 1.2, 0.8, 1.0, 1.2)
+_NOT_IN_COCO = [H36M_17.index('spine'), H36M_17.index('head')]
 _SWAP_GROUPS = ((1, 4), (2, 5), (3, 6)), ((11, 14), (12, 15), (13, 16))
 
 
@@ -307,6 +388,8 @@ def imitate_detector(keypoints: Tensor, noise: DetectorNoise, generator: Generat
             index[:, b] = torch.where(swapped, a, index[:, b])
     jittered = jittered.gather(1, index[..., None].expand(-1, -1, 2))
     missing = torch.rand(visible.shape, generator=generator, device=device) < noise.missing_prob
+    as_coco = torch.rand(num, generator=generator, device=device) < noise.coco_prob
+    missing[:, _NOT_IN_COCO] |= as_coco[:, None]
     missing = missing & noisy[:, None]
     missing[:, H36M_17.root] = False
     root = jittered[:, H36M_17.root : H36M_17.root + 1]
@@ -319,6 +402,7 @@ def make_pairs(
     proportions: Proportions | None = None,
     cameras: CameraDistribution | None = None,
     noise: DetectorNoise | None = None,
+    augmentation: PoseAugmentation | None = None,
     mirror_prob: float = 0.5,
 ) -> PairBatch:
     """Make one 2D–3D pair from each pose.
@@ -329,12 +413,16 @@ def make_pairs(
         proportions: Bone lengths. Default: Human3.6M means ± 4 % a bone, ± 5 % a body.
         cameras: Cameras. Default: focal 600–3000 px at 1920×1080, pitch −17…40 degrees.
         noise: Detector errors. Default: none.
+        augmentation: New poses; limbs are mixed among the batch's. Default: none.
         mirror_prob: Probability that a pose is mirrored.
 
     Returns:
         :class:`PairBatch` of N pairs.
     """
     num = len(directions)
+    if augmentation is not None:
+        # Frames were drawn at random, so that the next pair's is a random other.
+        directions = augment_poses(directions, directions.roll(1, 0), augmentation, generator)
     lengths = (proportions or Proportions()).sample(num, generator)
     pose = assemble_pose(directions, lengths)
     mirrored = torch.rand(num, generator=generator, device=generator.device) < mirror_prob

@@ -1,5 +1,5 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
-import importlib.util
+import importlib
 from importlib import metadata
 from pathlib import Path
 
@@ -35,18 +35,21 @@ def test_config_inherits_from_mmpose(tmp_path):
     assert Config.fromfile(path).default_scope == 'mmpose'
 
 
-def test_replaces_by_whether_pkg_resources_is_there(monkeypatch):
-    from mmengine.config import config
+def test_replaces_what_mmengine_and_mmpose_have_imported():
+    import mmpose.apis  # noqa: F401
 
-    for module in (package_utils, config):  # restored at the end
-        monkeypatch.setattr(module, 'get_installed_path', lambda package: 'upstream')
-    found = importlib.util.find_spec('packaging')
-    same = package_utils.get_installed_path
-    monkeypatch.setattr(config, 'get_installed_path', same)
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: found)
-    packages.apply()
-    assert package_utils.get_installed_path is same
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    packages.apply()
-    assert package_utils.get_installed_path is packages.get_installed_path
-    assert config.get_installed_path is packages.get_installed_path
+    holders = (
+        'mmengine.utils',
+        'mmengine.utils.package_utils',
+        'mmengine.config.config',
+        'mmengine.hub.hub',
+        'mmpose.apis.inferencers.utils.default_det_models',
+    )
+    for name in holders:
+        module = importlib.import_module(name)
+        assert module.get_installed_path is packages.get_installed_path, name
+    assert package_utils.is_installed is packages.is_installed
+
+
+def test_path_of_this_project_in_an_editable_install(project_root):
+    assert package_utils.get_installed_path('stereopose_mm') == str(project_root / 'stereopose_mm')

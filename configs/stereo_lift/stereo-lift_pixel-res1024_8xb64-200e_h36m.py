@@ -1,0 +1,34 @@
+# The paper as released: standardised pixels relative to the root, width 1024, two residual blocks in each
+# subnetwork, mean squared errors, Kaiming initialisation, batch norm, dropout, max-norm; Adam, batch 64, 200 epochs,
+# 1e-3 decayed by 0.96 every 100,000 steps; subjects 1, 5, 6, 7, 8 for training, 9 and 11 for testing.
+# The statistics are Human3.6M's own: tools/compute_statistics.py makes them from its annotations.
+_base_ = ['./stereo-lift_res512_8xb64-200e_h36m.py']
+
+codec = dict(
+    _delete_=True,
+    type='StereoPoseLifting',
+    view='pixel',
+    baseline=0.1,
+    statistics='data/h36m/annotation_body3d/fps50/stereo_statistics.json',
+)
+model = dict(
+    backbone=dict(in_channels=34, width=1024, num_blocks=2, dropout=0.5, max_norm=1.0),
+    head=dict(
+        in_channels=68,
+        width=1024,
+        num_blocks=2,
+        dropout=0.5,
+        max_norm=1.0,
+        loss=dict(_delete_=True, type='MSELoss', use_target_weight=True),
+        loss_view=dict(_delete_=True, type='MSELoss', use_target_weight=True),
+        decoder=codec,
+        search=dict(type='GeometricSearch', objective='norm'),
+    ),
+)
+pipeline = [
+    dict(type='GenerateTarget', encoder=codec),
+    dict(type='PackPoseInputs', meta_keys=('id', 'category_id', 'target_img_path', 'flip_indices')),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = val_dataloader

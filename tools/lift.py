@@ -1,0 +1,118 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+"""Lift the 2D keypoints of any detector to metric 3D poses, and draw them."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line, as all other wrong input."""
+
+    def error(self, message):
+        """Print the line and exit with status 2."""
+        self.exit(2, f'error: {message} (see --help)\n')
+
+
+def pixels(text):
+    number = int(text)
+    if not 0 < number <= 65535:
+        raise argparse.ArgumentTypeError(f'takes 1 to 65535 pixels, got {text}')
+    return number
+
+
+def degrees(text):
+    number = float(text)
+    if not 0 < number < 180:
+        raise argparse.ArgumentTypeError(f'takes degrees between 0 and 180, got {text}')
+    return number
+
+
+def existing_file(text):
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f'no such file: {text}')
+    return text
+
+
+def parse_args(argv):
+    parser = OneLineParser(
+        description=__doc__,
+        epilog='Writes poses3d.json, poses3d.npz and pictures/ to the output folder. Exit status: 0, or 2 if an '
+        'argument or a file cannot be used; then nothing is written.',
+    )
+    parser.add_argument(
+        'detections',
+        type=existing_file,
+        metavar='DETECTIONS',
+        help='COCO results or annotations (.json), or arrays (.npz: keypoints, scores, image_id, file_name)',
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--images', metavar='DIR', help='folder of the images')
+    source.add_argument(
+        '--image-size', nargs=2, type=pixels, metavar=('W', 'H'), help='size of the images, where there are none'
+    )
+    lens = parser.add_mutually_exclusive_group()
+    lens.add_argument(
+        '--camera', type=existing_file, metavar='FILE', help="the images' camera: JSON, YAML or an OpenCV calibration"
+    )
+    lens.add_argument(
+        '--fov', type=degrees, metavar='DEG', help='horizontal field of view (default: from EXIF data, or a guess)'
+    )
+    parser.add_argument(
+        '--skeleton',
+        choices=('coco', 'h36m', 'mpi_inf_3dhp'),
+        default='coco',
+        help='what the keypoints are (default: %(default)s)',
+    )
+    parser.add_argument('--config', metavar='CFG', help='config of a lifter (default: the shipped one)')
+    parser.add_argument('--checkpoint', metavar='PTH', help='checkpoint of a lifter (default: the shipped one)')
+    parser.add_argument('--device', default='cpu', help='where to run, for example cuda (default: %(default)s)')
+    parser.add_argument(
+        '--min-score',
+        type=float,
+        default=0.1,
+        metavar='S',
+        help='keypoints scored below it count as missing (default: %(default)s)',
+    )
+    parser.add_argument('--no-pictures', dest='pictures', action='store_false', help='write the poses only')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
+    return parser.parse_args(argv)
+
+
+def stop(signum, frame):
+    sys.exit(128 + signum)
+
+
+def lift(args):
+    # Only now: torch and MMPose take seconds to load.
+    from stereopose_mm.apis import lift_detections
+
+    done = lift_detections(**vars(args))
+    left_out = f'{done.num_empty} without keypoints, {done.num_other} of other categories'
+    print(f'images:             {done.num_images}')
+    print(f'people:             {done.num_people} (left out: {left_out})')
+    print(f'lifted:             {done.num_lifted}')
+    if done.num_lifted:
+        print(f'reprojection error: {done.reprojection_error:.2g} px (mean)')
+    print(f'results:            {done.out}')
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        lift(args)
+    except ValueError as error:
+        print('error:', ' '.join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
