@@ -45,8 +45,7 @@ $(STAMP): $(INPUTS)
 	@echo '$(CURDIR)' > $(STAMP)
 
 demo: $(STAMP)
-	$(VENV_PY) tools/lift.py $(EXAMPLE)/detections.json --image-size 1280 720 \
-	    --images $(EXAMPLE) --out $(DEMO_OUT)
+	$(VENV_PY) tools/lift.py $(EXAMPLE)/detections.json --images $(EXAMPLE) --fov 55 --out $(DEMO_OUT)
 	@echo "The 3D poses and the pictures are in $(DEMO_OUT)"
 
 test: $(STAMP)

@@ -201,4 +201,4 @@ def test_reads_real_detections(shared_data):
     with pytest.raises(ValueError, match='test_posetrack18_val.json: categories: .* not COCO-17'):
         read_detections(shared_data / 'real/posetrack18/annotations/test_posetrack18_val.json')
     humanart = read_detections(shared_data / 'real/humanart/test_humanart.json')
-    assert len(humanart) == 3 and humanart.keypoints[0, 0].tolist() == pytest.approx([715.4305, 970.0197])
+    assert len(humanart) == 4 and humanart.keypoints[0, 0].tolist() == pytest.approx([715.4305, 970.0197])

@@ -1,7 +1,5 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,6 +12,7 @@ from stereopose_mm.datasets.pair_synthesis import MEAN_BONE_LENGTHS
 from stereopose_mm.geometry import H36M_17, Camera
 from stereopose_mm.visualization import example_scene
 from stereopose_mm.visualization.example_scene import SCENES, coco_joints, pose_body, to_camera, two_bone_joint
+from stereopose_mm.visualization.make_example import write_example
 from stereopose_mm.visualization.mannequin import sculpt
 from stereopose_mm.visualization.scene_render import render_scene
 
@@ -44,22 +43,22 @@ def test_detections_are_coco_results(records):
         assert 0 <= x and 0 <= y and x + width <= 1280.1 and y + height <= 720.1
 
 
+def body_names():
+    parts = ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
+    return [f'{side}_{part}' for part in parts for side in ('left', 'right')]
+
+
 def test_detections_lie_at_the_projected_truth_within_the_detector_s_noise(records, truth):
     camera = Camera(*truth['camera'].tolist())
     assert camera.fov_deg == pytest.approx(55)
     projected = camera.project(torch.from_numpy(truth['keypoints_cam'])).numpy()
-    joints = [H36M_17.index(name.replace('ankle', 'foot')) for name in example_scene_body_names()]
+    joints = [H36M_17.index(name.replace('ankle', 'foot')) for name in body_names()]
     errors = []
     for record, pixels in zip(records, projected, strict=True):
         errors.append(np.reshape(record['keypoints'], (17, 3))[5:, :2] - pixels[joints])
     errors = np.concatenate(errors)
     assert np.abs(errors).max() < 4.1
     assert 1.4 < errors.std() < 2.6
-
-
-def example_scene_body_names():
-    parts = ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
-    return [f'{side}_{part}' for part in parts for side in ('left', 'right')]
 
 
 def test_pictures_are_small_and_of_the_camera_s_size(records):
@@ -78,14 +77,11 @@ def test_figures_stand_where_the_truth_says(records):
             assert np.ptp(pixel) > 30 or pixel.max() < 110, (record['image_id'], x, y, pixel)
 
 
-def test_making_it_again_gives_the_same_files(tmp_path, truth, project_root):
-    tool = project_root / 'tools' / 'misc' / 'make_example.py'
-    subprocess.run(
-        [sys.executable, str(tool), '--out', str(tmp_path), '--no-pictures'], check=True, cwd=project_root,
-        env={**__import__('os').environ, 'PYTHONPATH': str(project_root)},
-    )  # fmt: skip
-    assert (tmp_path / 'detections.json').read_bytes() == (ASSETS / 'detections.json').read_bytes()
-    again = np.load(tmp_path / 'truth.npz')
+def test_making_it_again_gives_the_same_files(tmp_path, truth):
+    written = list(write_example(tmp_path / 'example', pictures=False))
+    assert [path.name for path in written] == ['detections.json', 'truth.npz']
+    assert written[0].read_bytes() == (ASSETS / 'detections.json').read_bytes()
+    again = np.load(written[1])
     assert set(again) == set(truth)
     for key, value in truth.items():
         np.testing.assert_allclose(again[key], value, atol=1e-9)
