@@ -133,7 +133,8 @@ def _image_names(images: Any) -> dict[int | str | None, str | None]:
 def _person_categories(categories: Any, skeleton: str) -> list:
     """Ids of the category person; a file that lists none has COCO's id 1.
 
-    Datasets such as PoseTrack18 have as many keypoints as COCO, but others: their names tell. HumanArt's go on after COCO's.
+    Datasets such as PoseTrack18 have as many keypoints as COCO, but others: their names tell. HumanArt's names go
+    on after COCO's.
     """
     if not isinstance(categories, list):
         raise ValueError('categories: takes a list')

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import sys
 from dataclasses import dataclass
@@ -135,8 +133,7 @@ def _load_lifter(config: str | Path | None, checkpoint: str | Path | None, devic
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'device: cannot run on {device!r}: {_first_line(error)}') from error
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # MMEngine prints what it loads
-            return init_lifter(config, checkpoint, device)
+        return init_lifter(config, checkpoint, device)
     # A config is Python code and a checkpoint a pickle: anything may go wrong in them.
     except Exception as error:
         files = ', '.join(str(path) for path in (config or 'the shipped config', checkpoint) if path)

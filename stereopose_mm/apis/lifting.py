@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
-from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+from ..datasets import h36m_metainfo
 from ..geometry import Camera, get_skeleton, mapping_matrix
 from ..models import fold_batch_norm
 
@@ -71,7 +71,8 @@ def init_lifter(
         ``inference_pose_lifter_model``.
 
     Raises:
-        ValueError: If a file is missing, the config is no stereo lifter's, or a config comes without a checkpoint.
+        ValueError: If a file is missing or cannot be loaded, the config is no stereo lifter's, the checkpoint is not
+            the config's, or a config comes without a checkpoint.
     """
     if config is None:
         config, checkpoint = DEFAULT_CONFIG, checkpoint or DEFAULT_CHECKPOINT
@@ -86,11 +87,25 @@ def init_lifter(
     if head.get('type') != 'StereoLifter' or head.get('search') is None:
         raise ValueError(f'the config is not of a StereoLifter with a search: its head is {head.get("type")}')
     model = MODELS.build(config.model)
-    loaded = load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-    meta = loaded.get('meta', {}).get('dataset_meta')
-    model.dataset_meta = meta or parse_pose_metainfo(dict(from_file='configs/_base_/datasets/h36m.py'))
+    loaded = _load_checkpoint(checkpoint)
+    try:
+        model.load_state_dict(loaded['state_dict'])
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f'{checkpoint}: not a checkpoint of the config: {error}') from error
+    model.dataset_meta = loaded.get('meta', {}).get('dataset_meta') or h36m_metainfo()
     model.cfg = config
     return fold_batch_norm(model.eval()).to(device)
+
+
+def _load_checkpoint(path: str | Path) -> dict:
+    # Said outright for torch < 2.6, whose default is to unpickle anything.
+    try:
+        loaded = torch.load(path, map_location='cpu', weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f'{path}: cannot be loaded as a checkpoint: {error}') from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f'{path}: not a checkpoint: it holds a {type(loaded).__name__}')
+    return loaded
 
 
 def coco_to_h36m(keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +218,7 @@ def _lift_chunk(lifter: nn.Module, points: Tensor, scores: Tensor, camera: Camer
     encoded = codec.encode_batch(points, scores, camera)
     coarse = lifter.head(lifter.backbone(encoded['inputs'].float()[..., None])).to(points.dtype)
     relative = codec.decode_batch(coarse, encoded['view_rotation'])
-    found = search(relative, encoded['rays'], encoded['search_weight'], encoded['focal'])
+    found = search(relative, encoded['rays'], encoded['search_weight'], encoded['focal'], encoded['view_rotation'])
     used = scores > 0
     distance = (camera.project(found.keypoints_cam) - points).norm(dim=-1)
     error = torch.where(used, distance, 0.0).sum(-1) / used.sum(-1).clamp(min=1)

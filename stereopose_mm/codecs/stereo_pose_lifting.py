@@ -12,7 +12,7 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor
 
-from ..geometry import Camera, right_view, rotate_points, to_virtual_view
+from ..geometry import MIN_SCALE, Camera, right_view, rotate_points, to_virtual_view
 
 # Mean of log(scale) for a standing body 2 to 20 m away; centres the scale channel.
 _MEAN_LOG_SCALE = math.log(0.09)
@@ -149,7 +149,7 @@ class StereoPoseLifting(BaseKeypointCodec):
         if self.view == 'ray':
             left, view = to_virtual_view(rays, seen, self.root_index)
             left = left * seen[..., None]
-            log_scale = view.scale.clamp(min=1e-6).log() - _MEAN_LOG_SCALE
+            log_scale = view.scale.clamp(min=MIN_SCALE).log() - _MEAN_LOG_SCALE
             encoded['inputs'] = torch.cat([left.flatten(1), seen, log_scale[:, None]], -1)
             encoded['view_rotation'] = view.rotation
         else:
@@ -173,13 +173,16 @@ class StereoPoseLifting(BaseKeypointCodec):
             turned = torch.where(before_camera[:, None, None], turned, torch.ones_like(turned))
             rays = right_view(turned, self.baseline * turned[:, self.root_index, 2])
             rays = rays - rays[:, self.root_index : self.root_index + 1]
-            right = rays / view.scale.clamp(min=1e-6)[:, None, None]
+            right = rays / view.scale.clamp(min=MIN_SCALE)[:, None, None]
+            # Without a scale the label is out of any proportion.
+            has_right_view = before_camera & (view.scale > MIN_SCALE)
             target = rotate_points(relative, rotation)
         else:
             shift = safe_pose.new_tensor([self.baseline, 0.0, 0.0])
             # Undistorted, as the construction knows no lens.
             right = replace(camera, distortion=None).project(safe_pose - shift)
             right = self._normalise_pixels(right, camera, 'right')
+            has_right_view = before_camera
             target = relative
             if self.view == 'pixel':
                 mean, std = (s.to(target) for s in self.statistics['target'])
@@ -188,7 +191,7 @@ class StereoPoseLifting(BaseKeypointCodec):
             lifting_target_label=target,
             lifting_target_weight=weight,
             right_view_label=right,
-            right_view_weight=weight * before_camera[:, None],
+            right_view_weight=weight * has_right_view[:, None],
             target_root=root,
         )
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import _ParamScheduler
 from packaging.version import Version
 
 # The plain number and text types; no object, void or date types.
@@ -35,6 +36,11 @@ def _statistic_of_history_buffer(owner: object, name: str) -> Callable:
     )
 
 
+def _empty_bytes() -> bytes:
+    """Stand in for `bytes` in a checkpoint: an empty array pickles its data as `bytes()`."""
+    return b''
+
+
 def safe_globals() -> list[Callable | tuple[Callable, str]]:
     """Return what a checkpoint of MMEngine's Runner needs beyond torch's own allow-list.
 
@@ -48,11 +54,21 @@ def safe_globals() -> list[Callable | tuple[Callable, str]]:
         for function, name in ((_RECONSTRUCT, '_reconstruct'), (_SCALAR, 'scalar'))
         for core in ('core', '_core')
     ]
-    getattr_replacement = (_statistic_of_history_buffer, 'builtins.getattr')
-    return [HistoryBuffer, np.ndarray, np.dtype, *_DTYPES, *numpy_functions, getattr_replacement]
+    replacements = [(_statistic_of_history_buffer, 'builtins.getattr'), (_empty_bytes, 'builtins.bytes')]
+    return [HistoryBuffer, np.ndarray, np.dtype, *_DTYPES, *numpy_functions, *replacements]
+
+
+def _state_without_functions(scheduler: _ParamScheduler) -> dict:
+    """State of a scheduler without the function that OneCycle keeps in it; loading leaves its own in place.
+
+    torch refuses a checkpoint that refers to it.
+    """
+    kept = scheduler.__dict__.items()
+    return {key: value for key, value in kept if key != 'optimizer' and not inspect.isroutine(value)}
 
 
 def apply() -> None:
     """Put :func:`safe_globals` on torch's allow-list; before torch 2.6 there is nothing to do."""
     if Version(torch.__version__) >= Version('2.6'):
         torch.serialization.add_safe_globals(safe_globals())
+        _ParamScheduler.state_dict = _state_without_functions

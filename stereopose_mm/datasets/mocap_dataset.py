@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import fnmatch
 import os.path as osp
+import warnings
 import zipfile
 from collections.abc import Sequence
 from copy import deepcopy
@@ -59,8 +60,8 @@ class MocapDataset(Dataset):
     the batch's data sample holds all its instances. With ``pipeline`` it gives single samples, as MMPose's
     ``Human36mDataset`` does.
 
-    Training pairs differ in every epoch; the same seed gives the same pairs in the same order. With ``test_mode``
-    the pairs are a fixed set.
+    Training pairs differ in every epoch of a sampler that shuffles, as a batch's indices seed it; the same seed gives
+    the same pairs in the same order. With ``test_mode`` the pairs are a fixed set.
 
     Args:
         ann_file: NPZ from ``tools/dataset_converters/mocap2npz.py``.
@@ -118,7 +119,7 @@ class MocapDataset(Dataset):
         self.augmentation = PoseAugmentation(**augmentation) if augmentation else None
         self.codec = None if codec is None else KEYPOINT_CODECS.build(codec)
         self.pipeline = None if pipeline is None else Compose(list(pipeline))
-        self._metainfo = parse_pose_metainfo(deepcopy(metainfo or self.METAINFO))
+        self._metainfo = h36m_metainfo() if metainfo is None else parse_pose_metainfo(deepcopy(metainfo))
         self.ann_file = osp.join(data_root, ann_file) if data_root else ann_file
         self._load_clips(subjects, exclude, clip_balance)
         self._fixed = self._make_fixed_set() if test_mode else None
@@ -146,7 +147,10 @@ class MocapDataset(Dataset):
         clip_of_frame = clips['clip_index'][frames]
         length = np.bincount(clip_of_frame, minlength=len(names))[clip_of_frame]
         self.clip_names = [str(clips['clip_names'][c]) for c in kept]
-        self.directions = bone_directions(torch.from_numpy(clips['joints'][frames]))
+        try:
+            self.directions = bone_directions(torch.from_numpy(clips['joints'][frames]))
+        except ValueError as error:
+            raise ValueError(f'{self.ann_file}: of the chosen frames, {error}') from error
         self._frame_clip = [str(n) for n in clips['clip_names'][clip_of_frame]]
         self._frame_subject = [str(s) for s in clips['clip_subjects'][clip_of_frame]]
         weight = torch.from_numpy(length.astype(np.float64) ** (clip_balance - 1))
@@ -261,6 +265,14 @@ class MocapDataset(Dataset):
             )
             for i, index in enumerate(indices)
         ]
+
+
+def h36m_metainfo() -> dict:
+    """MMPose's dataset information for Human3.6M: names, links, flip indices."""
+    with warnings.catch_warnings():
+        # MMPose warns that it took the file from its own folder, which is where it should.
+        warnings.simplefilter('ignore', UserWarning)
+        return parse_pose_metainfo(deepcopy(MocapDataset.METAINFO))
 
 
 def load_mocap(path: str) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from .skeletons import (
     to_h36m_mapping,
 )
 from .virtual_view import (
+    MIN_SCALE,
     VirtualView,
     from_virtual_view,
     right_view,
@@ -29,6 +30,7 @@ __all__ = [
     'Camera',
     'DEFAULT_FOV_DEG',
     'H36M_17',
+    'MIN_SCALE',
     'MPI_INF_3DHP_17',
     'SKELETONS',
     'Skeleton',

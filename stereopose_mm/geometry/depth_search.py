@@ -221,13 +221,13 @@ def _split_bracket(low: Tensor, high: Tensor, c: Tensor) -> Tensor:
 
 def _check_arguments(pose_rel, rays, weights, root_index, objective, min_depth, on_invalid):
     """Raise ValueError for arguments that no pose could be solved with."""
-    if pose_rel.ndim != 3 or pose_rel.shape[-1] != 3:
+    if pose_rel.ndim != 3 or pose_rel.shape[-1] != 3 or pose_rel.shape[1] == 0:
         raise ValueError(f'pose_rel takes (N, K, 3), got {tuple(pose_rel.shape)}')
     if rays.shape != (*pose_rel.shape[:2], 2):
         raise ValueError(f'rays takes {(*pose_rel.shape[:2], 2)} to go with pose_rel, got {tuple(rays.shape)}')
     if weights is not None and weights.shape != pose_rel.shape[:2]:
         raise ValueError(f'weights takes {tuple(pose_rel.shape[:2])}, got {tuple(weights.shape)}')
-    if not 0 <= root_index < max(pose_rel.shape[1], 1):
+    if not 0 <= root_index < pose_rel.shape[1]:
         raise ValueError(f'root_index takes 0 … {pose_rel.shape[1] - 1}, got {root_index}')
     if objective not in ('norm', 'squared'):
         raise ValueError(f"objective takes 'norm' or 'squared', got {objective!r}")

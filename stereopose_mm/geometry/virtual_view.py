@@ -13,6 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# Spread at z = 1 below which there is no picture to normalise: a few thousandths of a pixel.
+MIN_SCALE = 1e-6
+
 
 class VirtualView(NamedTuple):
     """How a virtual view was made, and what undoes it.
@@ -71,7 +74,7 @@ def to_virtual_view(rays: Tensor, visible: Tensor | None = None, root_index: int
     Returns:
         ``(N, K, 2)`` normalised keypoints (root at 0, root-mean-square distance 1), and the
         :class:`VirtualView` that :func:`from_virtual_view` undoes them with. A pose whose counted keypoints
-        all coincide has scale 0 and normalised keypoints 0.
+        all coincide with the root has a scale below :data:`MIN_SCALE` and normalised keypoints 0.
     """
     rotation = root_centring_rotation(rays[:, root_index])
     centred = rotate_rays(rays, rotation)
@@ -81,8 +84,9 @@ def to_virtual_view(rays: Tensor, visible: Tensor | None = None, root_index: int
     else:
         used = (visible > 0).to(rays.dtype)
         scale = ((square * used).sum(-1) / used.sum(-1).clamp(min=1)).sqrt()
-    safe = scale.clamp(min=torch.finfo(scale.dtype).tiny)
-    return centred / safe[:, None, None], VirtualView(rotation, scale)
+    # Keypoints that do not count may lie anywhere, also where those that do give no scale.
+    inverse = torch.where(scale > MIN_SCALE, 1 / scale, 0.0)
+    return centred * inverse[:, None, None], VirtualView(rotation, scale)
 
 
 def from_virtual_view(normalised: Tensor, view: VirtualView) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..geometry import search_root_depth
+from ..geometry import rotate_points, rotate_rays, search_root_depth
 
 
 class SearchResult(NamedTuple):
@@ -49,34 +49,43 @@ class GeometricSearch(nn.Module):
         self.min_score, self.root_index = min_score, root_index
 
     @torch.no_grad()
-    def forward(self, pose_rel: Tensor, rays: Tensor, scores: Tensor, focal: Tensor) -> SearchResult:
+    def forward(
+        self, pose_rel: Tensor, rays: Tensor, scores: Tensor, focal: Tensor, view_rotation: Tensor | None = None
+    ) -> SearchResult:
         """Search the root depth of N poses.
+
+        The objective measures across the optical axis. Turned to the root, that is across the line of sight, which
+        is more accurate off the image centre than the paper's camera frame.
 
         Args:
             pose_rel: ``(N, K, 3)`` metres, camera frame, root at 0.
             rays: ``(N, K, 2)`` at z = 1.
             scores: ``(N, K)`` keypoint scores: the weights.
             focal: ``(N, 2)`` pixels.
+            view_rotation: ``(N, 3, 3)``, from the camera to the frame to search in. Default: the camera's.
 
         Returns:
-            :class:`SearchResult`.
+            :class:`SearchResult`, in the camera frame.
         """
+        turn = view_rotation is not None
         weights = torch.where(scores >= self.min_score, scores, 0.0)
-        depth, on_rays, valid = search_root_depth(
-            pose_rel, rays, weights, root_index=self.root_index, objective=self.objective,
-            min_depth=self.min_depth, on_invalid='nan',
+        view_pose = rotate_points(pose_rel, view_rotation) if turn else pose_rel
+        _, placed, valid = search_root_depth(
+            view_pose, rotate_rays(rays, view_rotation) if turn else rays, weights, root_index=self.root_index,
+            objective=self.objective, min_depth=self.min_depth, on_invalid='nan',
         )  # fmt: skip
-        used = (weights > 0)[..., None]
-        root = on_rays[:, self.root_index : self.root_index + 1]
-        keypoints_cam = torch.where(used, on_rays, root + pose_rel)
-        total = weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
-        moved = (keypoints_cam - root - pose_rel)[..., :2].norm(dim=-1)
+        used = weights > 0
+        root = placed[:, self.root_index, None]
+        moved = (placed - root - view_pose)[..., :2].norm(dim=-1)
+        keypoints_cam = torch.where(used[..., None], placed, root + view_pose)
+        if turn:
+            keypoints_cam = rotate_points(keypoints_cam, view_rotation.mT)
         miss = ((keypoints_cam[..., :2] / keypoints_cam[..., 2:] - rays) * focal[:, None]).norm(dim=-1)
-        count = used[..., 0].sum(-1).clamp(min=1)
+        total = weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
         return SearchResult(
             keypoints_cam,
-            depth,
-            torch.where(used[..., 0], miss, 0.0).sum(-1) / count,
+            keypoints_cam[:, self.root_index, 2],
+            torch.where(used, miss, 0.0).sum(-1) / used.sum(-1).clamp(min=1),
             (moved * weights).sum(-1) / total,
             valid,
         )

@@ -43,7 +43,8 @@ class LinearUnit(nn.Sequential):
             MaxNormLinear(in_features, out_features, max_norm),
             nn.BatchNorm1d(out_features),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout, inplace=True),
+            # Not in place: the gradient of ReLU needs its output.
+            nn.Dropout(dropout),
         )
 
 

@@ -132,12 +132,14 @@ class StereoLifter(BaseHead):
         relative = self.decoder.decode_batch(self.forward(feats), labels['view_rotation'])
         fields = {}
         if self.search is not None:
-            found = self.search(relative, labels['rays'], labels['search_weight'], labels['focal'])
+            found = self.search(
+                relative, labels['rays'], labels['search_weight'], labels['focal'], labels['view_rotation']
+            )
             # Evaluators count on a pose for each sample: where the search fails, the coarse one stands.
             searched = found.keypoints_cam - found.keypoints_cam[:, self.decoder.root_index, None]
             relative = torch.where(found.valid[:, None, None], searched, relative)
             fields = {k: v for k, v in found._asdict().items() if k != 'valid'}
         fields['keypoints'] = relative + labels['target_root'][:, None]
         fields['keypoint_scores'] = labels['search_weight']
-        split = {key: value.cpu().split(sizes) for key, value in fields.items()}
+        split = {key: value.detach().cpu().split(sizes) for key, value in fields.items()}
         return [InstanceData(**{key: values[i].numpy() for key, values in split.items()}) for i in range(len(sizes))]

@@ -267,9 +267,11 @@ def test_unsolvable_poses_give_nan_and_leave_the_others_alone(objective):
 
 
 def test_fewer_than_three_keypoints():
-    for k in (0, 1, 2):
+    for k in (1, 2):
         with pytest.raises(ValueError, match='pose 0 .*fewer than 3'):
             search_root_depth(torch.zeros(2, k, 3), torch.zeros(2, k, 2))
+    with pytest.raises(ValueError, match='pose_rel takes'):
+        search_root_depth(torch.zeros(2, 0, 3), torch.zeros(2, 0, 2))
 
 
 @pytest.mark.parametrize(

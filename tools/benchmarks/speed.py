@@ -42,11 +42,10 @@ def seconds(function, repeats: int) -> float:
 
 def random_directions(num: int, generator: torch.Generator) -> torch.Tensor:
     """Bone directions of standing bodies with random limbs: the work does not depend on what the poses are."""
-    base = torch.tensor([[-1.0, 0, 0], [0, -1, 0], [0, -1, 0], [1, 0, 0], [0, -1, 0], [0, -1, 0], [0, 1, 0], [0, 1, 0],
-                         [0, 1, 0.3], [0, 1, 0], [1, 0, 0], [0, -1, 0], [0, -1, 0], [-1, 0, 0], [0, -1, 0], [0, -1, 0]])  # fmt: skip
+    right, left, up, down = [-1.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]
+    legs, spine = [right, down, down, left, down, down], [up, up, [0, 1.0, 0.3], up]
+    base = torch.tensor([*legs, *spine, left, down, down, right, down, down])
     noisy = base + 0.4 * torch.randn(num, 16, 3, generator=generator)
-    joints = torch.zeros(num, 17, 3)
-    joints[:, 1:] = noisy
     return noisy / noisy.norm(dim=-1, keepdim=True)
 
 
@@ -109,12 +108,10 @@ def bench_search(num: int, num_scanned: int) -> dict:
 
 def mmpose_baseline() -> torch.nn.Module:
     """MMPose's SimpleBaseline3D, as its own API makes it."""
-    from mmengine.config import Config
     from mmengine.hub import get_config
     from mmpose.apis import init_model
 
-    config: Config = get_config(MMPOSE_BASELINE.replace('mmpose::', 'mmpose::'))
-    return init_model(config, None, device='cpu')
+    return init_model(get_config(MMPOSE_BASELINE), None, device='cpu')
 
 
 def mmpose_inputs(keypoints: np.ndarray) -> list:
@@ -204,7 +201,7 @@ def bench_pairs(batch: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', nargs='*', choices=['search', 'lift', 'pairs', []], help='default: all three')
+    parser.add_argument('what', nargs='*', choices=['search', 'lift', 'pairs'], help='default: all three')
     parser.add_argument('--small', action='store_true', help='sizes for a quick look; ratios are then rougher')
     parser.add_argument('--out', help='JSON file for the figures')
     args = parser.parse_args()

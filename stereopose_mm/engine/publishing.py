@@ -1,0 +1,47 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+"""What ``tools/misc/publish_lifter.py`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from ..version import __version__
+
+
+def publish(config: str, checkpoint: str, out: str) -> int:
+    """Write a checkpoint without optimiser and history, and its config in one file.
+
+    Args:
+        config: Config file that the checkpoint was trained with.
+        checkpoint: Checkpoint that training wrote.
+        out: File to write, ``.pth``; the config is written beside it with the suffix ``.py``.
+
+    Returns:
+        Size of the checkpoint in bytes.
+
+    Raises:
+        ValueError: If ``out`` does not end in ``.pth``.
+    """
+    target = Path(out)
+    if target.suffix != '.pth':
+        raise ValueError(f'out takes a file name that ends in .pth, got {out}')
+    loaded = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    meta = loaded.get('meta', {})
+    # Nothing but tensors, numbers and strings: it loads with weights_only=True anywhere.
+    kept = dict(
+        state_dict={k: v.clone() for k, v in loaded['state_dict'].items()},
+        meta=dict(
+            epoch=meta.get('epoch'),
+            seed=meta.get('seed'),
+            stereopose_mm_version=__version__,
+        ),
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix('.tmp')
+    torch.save(kept, temporary)
+    temporary.replace(target)
+    Config.fromfile(config).dump(target.with_suffix('.py'))
+    return target.stat().st_size

@@ -1,0 +1,42 @@
+# Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from mmpose.registry import MODELS
+
+import stereopose_mm  # noqa: F401
+
+
+def build(**arguments):
+    torch.manual_seed(0)
+    return MODELS.build(dict(type='ViewSynthesisNet', width=16, num_blocks=1) | arguments)
+
+
+def test_appends_the_right_view():
+    net = build()
+    net.eval()
+    x = torch.rand(5, 52, 1)
+    (out,) = net(x)
+    assert out.shape == (5, 52 + 34, 1) and net.out_channels == 86
+    assert torch.equal(out[:, :52], x)
+    torch.testing.assert_close(out[:, 52:, 0], net.net(x[..., 0]))
+    assert torch.equal(net(x[..., 0])[0], out)
+
+
+def test_left_out_it_is_the_monocular_baseline():
+    net = build(synthesize=False)
+    x = torch.rand(5, 52, 1)
+    (out,) = net(x)
+    assert torch.equal(out, x) and net.out_channels == 52
+    assert list(net.parameters()) == []
+
+
+def test_other_skeletons_and_inputs():
+    net = build(in_channels=42, num_keypoints=21)
+    assert net(torch.rand(3, 42, 1))[0].shape == (3, 84, 1) and net.out_channels == 84
+    assert net.causal
+
+
+@pytest.mark.parametrize('shape', [(5, 51, 1), (5, 52, 2), (52,), (5, 51)])
+def test_wrong_input(shape):
+    with pytest.raises(ValueError, match=r'ViewSynthesisNet takes \(B, 52, 1\), got'):
+        build()(torch.rand(shape))
