@@ -33,4 +33,11 @@ test_pipeline = [
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 # MMPose's head predicts single samples only.
-val_dataloader = test_dataloader
+val_dataloader = dict(
+    _delete_=True,
+    batch_size=1024,
+    num_workers=0,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(pipeline=test_pipeline, **_base_.mocap_test),
+)

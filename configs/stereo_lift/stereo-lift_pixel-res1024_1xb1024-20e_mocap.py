@@ -3,9 +3,7 @@
 _base_ = ['./stereo-lift_res512_1xb1024-20e_mocap.py']
 
 # tools/compute_statistics.py configs/stereo_lift/stereo-lift_res512_1xb1024-20e_mocap.py makes this file.
-codec = dict(
-    _delete_=True, type='StereoPoseLifting', view='pixel', baseline=0.1, statistics='data/mocap/stereo_statistics.json'
-)
+codec = dict(type='StereoPoseLifting', view='pixel', baseline=0.1, statistics='data/mocap/stereo_statistics.json')
 model = dict(
     backbone=dict(in_channels=34, width=1024, dropout=0.5, max_norm=1.0),
     head=dict(

@@ -5,7 +5,6 @@
 _base_ = ['./stereo-lift_res512_8xb64-200e_h36m.py']
 
 codec = dict(
-    _delete_=True,
     type='StereoPoseLifting',
     view='pixel',
     baseline=0.1,
