@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PATTERNS = ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'stereopose_mm/**/*.md')
 PAGES = sorted(p.relative_to(ROOT) for pattern in PATTERNS for p in ROOT.glob(pattern) if '.mim' not in p.parts)
 # Small networks on few pairs: the command is the page's, these are added to it.
-TINY = (
-    '--cfg-options model.backbone.width=16 model.head.width=16 train_dataloader.dataset.num_pairs=256 '
-    'train_dataloader.batch_size=64 val_dataloader.dataset.num_pairs=32 test_dataloader.dataset.num_pairs=32 '
-    'param_scheduler.0.total_steps=8 train_cfg.max_epochs=2 train_cfg.val_interval=2'
+FEW_PAIRS = (
+    'train_dataloader.dataset.num_pairs=256 train_dataloader.batch_size=64 '
+    'val_dataloader.dataset.num_pairs=32 test_dataloader.dataset.num_pairs=32'
 )
+TINY = f'--cfg-options {FEW_PAIRS} param_scheduler.0.total_steps=8 train_cfg.max_epochs=2 train_cfg.val_interval=2'
 # What each command is run as. A command that no rule knows fails the test: a page cannot print one that nothing runs.
 RULES = [
     # make and .ci/run install and test the project: CI runs them itself, and this suite runs inside one of them.
@@ -31,7 +31,7 @@ RULES = [
     (r'python tools/dataset_converters/mocap2npz\.py .*', '{command}'),
     (r'python tools/compute_statistics\.py .*', '{command} --num-pairs 256'),
     (r'python tools/benchmarks/speed\.py.*', '{command} --small'),
-    (r'python tools/benchmarks/accuracy\.py.*', '{command} --epochs 1 --seeds 0 ' + TINY.split(' param')[0]),
+    (r'python tools/benchmarks/accuracy\.py.*', '{command} --epochs 1 --seeds 0 --cfg-options ' + FEW_PAIRS),
     (r'python tools/misc/publish_lifter\.py .*', '{command}'),
 ]
 

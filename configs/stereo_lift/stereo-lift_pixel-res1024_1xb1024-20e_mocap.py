@@ -2,7 +2,7 @@
 # statistics and the schedule, which is that of the other mocap configs.
 _base_ = ['./stereo-lift_res512_1xb1024-20e_mocap.py']
 
-# tools/compute_statistics.py configs/stereo_lift/stereo-lift_res512_1xb1024-20e_mocap.py makes this file.
+# tools/compute_statistics.py makes this file from this very config.
 codec = dict(type='StereoPoseLifting', view='pixel', baseline=0.1, statistics='data/mocap/stereo_statistics.json')
 model = dict(
     backbone=dict(in_channels=34, width=1024, dropout=0.5, max_norm=1.0),

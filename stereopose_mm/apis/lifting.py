@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def _load_checkpoint(path: str | Path) -> dict:
     # Said outright for torch < 2.6, whose default is to unpickle anything.
     try:
         loaded = torch.load(path, map_location='cpu', weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch's unpickler raises whatever a file that is none makes it run into
         raise ValueError(f'{path}: cannot be loaded as a checkpoint: {error}') from error
     if not isinstance(loaded, dict):
         raise ValueError(f'{path}: not a checkpoint: it holds a {type(loaded).__name__}')
@@ -146,7 +145,8 @@ def lift_keypoints(
         keypoint_scores: ``(N, 17)``, non-negative; they weigh the geometric search. Default: all 1.
         skeleton: ``'h36m'``, ``'coco'`` or ``'mpi_inf_3dhp'``.
         camera: One camera, or a batch of N; :meth:`Camera.from_fov` where only the image size is known.
-        min_score: Keypoints scored below it count as missing. The root always counts.
+        min_score: Keypoints scored below it count as missing. The root counts at any score but 0, at which the pose
+            cannot be lifted.
 
     Returns:
         :class:`LiftResult` of arrays of the kind, dtype and device of ``keypoints`` (float32 at least).
@@ -214,6 +214,8 @@ def _checked_input(keypoints: Array, scores: Array | None, skeleton: str) -> tup
 def _lift_chunk(lifter: nn.Module, points: Tensor, scores: Tensor, camera: Camera, min_score: float) -> LiftResult:
     """Encode, synthesise, reconstruct, decode and search one chunk."""
     codec, search = lifter.head.decoder, lifter.head.search
+    # A root of low score still has a place; one of none has not, and everything is relative to it.
+    has_root = scores[:, codec.root_index] > 0
     scores = torch.where(scores >= min_score, scores, 0.0)
     encoded = codec.encode_batch(points, scores, camera)
     coarse = lifter.head(lifter.backbone(encoded['inputs'].float()[..., None])).to(points.dtype)
@@ -223,7 +225,7 @@ def _lift_chunk(lifter: nn.Module, points: Tensor, scores: Tensor, camera: Camer
     distance = (camera.project(found.keypoints_cam) - points).norm(dim=-1)
     error = torch.where(used, distance, 0.0).sum(-1) / used.sum(-1).clamp(min=1)
     # A joint behind the camera was not seen by it.
-    valid = found.valid & (found.keypoints_cam[..., 2] > 0).all(-1)
+    valid = found.valid & has_root & (found.keypoints_cam[..., 2] > 0).all(-1)
     nan = torch.tensor(float('nan'), dtype=points.dtype, device=points.device)
     keypoints_cam = torch.where(valid[:, None, None], found.keypoints_cam, nan)
     root = keypoints_cam[:, codec.root_index, None]

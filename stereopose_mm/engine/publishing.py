@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
 
 from ..version import __version__
 
@@ -16,18 +17,22 @@ def publish(config: str, checkpoint: str, out: str) -> int:
 
     Args:
         config: Config file that the checkpoint was trained with.
-        checkpoint: Checkpoint that training wrote.
+        checkpoint: Checkpoint that training wrote, or its folder for the last one in it.
         out: File to write, ``.pth``; the config is written beside it with the suffix ``.py``.
 
     Returns:
         Size of the checkpoint in bytes.
 
     Raises:
-        ValueError: If ``out`` does not end in ``.pth``.
+        ValueError: If ``out`` does not end in ``.pth``, or the folder holds no checkpoint.
     """
     target = Path(out)
     if target.suffix != '.pth':
         raise ValueError(f'out takes a file name that ends in .pth, got {out}')
+    if Path(checkpoint).is_dir():
+        folder, checkpoint = checkpoint, find_latest_checkpoint(checkpoint)
+        if checkpoint is None:
+            raise ValueError(f'{folder}: no checkpoint in this folder')
     loaded = torch.load(checkpoint, map_location='cpu', weights_only=True)
     meta = loaded.get('meta', {})
     # Nothing but tensors, numbers and strings: it loads with weights_only=True anywhere.

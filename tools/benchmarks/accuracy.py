@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 CONFIGS = (
-    'configs/stereo_lift/simplebaseline3d_res1024_1xb1024-20e_mocap.py',
+    'configs/stereo_lift/simplebaseline3d_res512_1xb1024-20e_mocap.py',
     'configs/stereo_lift/stereo-lift_res512_1xb1024-20e_mocap.py',
 )
 METRICS = ('MPJPE', 'P-MPJPE', 'N-MPJPE')

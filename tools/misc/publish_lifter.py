@@ -7,7 +7,7 @@ import argparse
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file that the checkpoint was trained with')
-    parser.add_argument('checkpoint', help='checkpoint that training wrote')
+    parser.add_argument('checkpoint', help='checkpoint that training wrote, or its folder')
     parser.add_argument('--out', required=True, help='file to write, .pth; the config goes beside it as .py')
     args = parser.parse_args()
     from stereopose_mm.engine import publish
