@@ -106,12 +106,14 @@ def bench_search(num: int, num_scanned: int) -> dict:
     }
 
 
-def mmpose_baseline() -> torch.nn.Module:
-    """MMPose's SimpleBaseline3D, as its own API makes it."""
+def mmpose_baseline(width: int) -> torch.nn.Module:
+    """MMPose's SimpleBaseline3D with our networks' width, as its own API makes it."""
     from mmengine.hub import get_config
     from mmpose.apis import init_model
 
-    return init_model(get_config(MMPOSE_BASELINE), None, device='cpu')
+    config = get_config(MMPOSE_BASELINE)
+    config.model.backbone.stem_channels = config.model.head.in_channels = width
+    return init_model(config, None, device='cpu')
 
 
 def mmpose_inputs(keypoints: np.ndarray) -> list:
@@ -155,7 +157,8 @@ def bench_lift(num: int, num_mmpose: int, batch_mmpose: int, num_memory: int) ->
     generator = torch.Generator().manual_seed(0)
     pairs = make_pairs(random_directions(num, generator), generator)
     keypoints = pairs.keypoints.numpy()
-    lifter, baseline = init_lifter(), mmpose_baseline()
+    lifter = init_lifter()
+    baseline = mmpose_baseline(lifter.cfg.model.head.width)
     ours = seconds(lambda: lift_keypoints(lifter, keypoints, camera=pairs.camera), 5) / num
     bare = matrix_products_seconds(lifter, num, 2048, 5)
     frames = [mmpose_inputs(keypoints[i : i + batch_mmpose]) for i in range(0, num_mmpose, batch_mmpose)]
@@ -201,7 +204,7 @@ def bench_pairs(batch: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', nargs='*', choices=['search', 'lift', 'pairs'], help='default: all three')
+    parser.add_argument('what', nargs='*', help='search, lift, pairs; default: all three')
     parser.add_argument('--small', action='store_true', help='sizes for a quick look; ratios are then rougher')
     parser.add_argument('--out', help='JSON file for the figures')
     args = parser.parse_args()
@@ -211,6 +214,9 @@ def main() -> None:
         'lift': lambda: bench_lift(*((4_096, 50, 50, 8_192) if small else (10_000, 10_000, 200, 400_000))),
         'pairs': lambda: bench_pairs(1024 if small else 4096),
     }
+    unknown = set(args.what) - set(benches)
+    if unknown:
+        parser.error(f'unknown benchmark {sorted(unknown)[0]!r}: takes {", ".join(benches)}')
     results = {}
     for name in args.what or benches:
         results[name] = benches[name]()
