@@ -20,15 +20,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..geometry import Camera
-from .pair_synthesis import (
-    CameraDistribution,
-    DetectorNoise,
-    PairBatch,
-    PoseAugmentation,
-    Proportions,
-    bone_directions,
-    make_pairs,
-)
+from .detector_noise import DetectorNoise
+from .pair_synthesis import CameraDistribution, PairBatch, Proportions, bone_directions, make_pairs
+from .pose_augmentation import PoseAugmentation
 
 _NPZ_KEYS = ('joints', 'clip_index', 'clip_names', 'clip_subjects')
 # Pairs of a test set are made this many at a time, whatever the batch size, so that they do not depend on it.

@@ -14,6 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from ..geometry import H36M_17, Camera
+from .detector_noise import DetectorNoise, imitate_detector
+from .pose_augmentation import PoseAugmentation, augment_poses
+from .sampling import check_fraction, check_range, uniform
 
 # Mean bone lengths of the H36M-17 skeleton, metres (published Human3.6M means).
 MEAN_BONE_LENGTHS = {
@@ -38,22 +41,6 @@ _PARENT = [p for p, _ in H36M_17.bones]
 _BODY_HEIGHT = 1.7
 
 
-def _check_range(name: str, value: tuple[float, float], positive: bool = False) -> None:
-    low, high = value
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high) or (positive and low <= 0):
-        raise ValueError(f'{name} takes (low, high) with low <= high{", both positive" * positive}, got {value}')
-
-
-def _check_fraction(name: str, value: float, high: float = 1.0) -> None:
-    if not 0 <= value <= high:
-        raise ValueError(f'{name} takes 0 … {high}, got {value}')
-
-
-def _uniform(shape, low_high, generator: Generator) -> Tensor:
-    low, high = low_high
-    return torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
-
-
 @dataclass(frozen=True)
 class Proportions:
     """Distribution of human bone lengths.
@@ -71,8 +58,8 @@ class Proportions:
     mean_lengths: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        _check_fraction('bone_spread', self.bone_spread, 0.5)
-        _check_fraction('body_spread', self.body_spread, 0.5)
+        check_fraction('bone_spread', self.bone_spread, 0.5)
+        check_fraction('body_spread', self.body_spread, 0.5)
         if self.distribution not in ('uniform', 'normal'):
             raise ValueError(f"distribution takes 'uniform' or 'normal', got {self.distribution!r}")
         unknown = set(self.mean_lengths) - set(MEAN_BONE_LENGTHS)
@@ -91,7 +78,7 @@ class Proportions:
 
     def _unit(self, shape, generator: Generator) -> Tensor:
         if self.distribution == 'uniform':
-            return _uniform(shape, (-1.0, 1.0), generator)
+            return uniform(shape, (-1.0, 1.0), generator)
         return torch.randn(shape, generator=generator, device=generator.device)
 
 
@@ -121,35 +108,10 @@ class CameraDistribution:
     def __post_init__(self):
         for name in ('image_size', 'focal', 'body_fraction', 'distance'):
             value = getattr(self, name)
-            _check_range(name, tuple(sorted(value)) if name == 'image_size' else value, positive=True)
-        _check_range('pitch_deg', self.pitch_deg)
-        _check_range('roll_deg', self.roll_deg)
-        _check_fraction('off_centre', self.off_centre)
-
-
-@dataclass(frozen=True)
-class DetectorNoise:
-    """Errors of 2D detectors, drawn per pair.
-
-    Attributes:
-        clean_prob: Share of pairs that keep their exact 2D.
-        jitter: Largest standard deviation of a keypoint's error, as a fraction of the body's 2D size (root mean
-            square distance from its centre); each noisy pair draws its own level below it. Ends of limbs err more.
-        swap_prob: Probability, per noisy pair, that one left/right limb or the whole body is swapped.
-        missing_prob: Probability, per joint of a noisy pair, that it is not detected. The root never goes missing.
-        coco_prob: Probability, per noisy pair, that the joints which COCO detectors have no keypoint for (spine and
-            head top) are missing.
-    """
-
-    clean_prob: float = 1.0
-    jitter: float = 0.05
-    swap_prob: float = 0.02
-    missing_prob: float = 0.03
-    coco_prob: float = 0.0
-
-    def __post_init__(self):
-        for name in ('clean_prob', 'jitter', 'swap_prob', 'missing_prob', 'coco_prob'):
-            _check_fraction(name, getattr(self, name))
+            check_range(name, tuple(sorted(value)) if name == 'image_size' else value, positive=True)
+        check_range('pitch_deg', self.pitch_deg)
+        check_range('roll_deg', self.roll_deg)
+        check_fraction('off_centre', self.off_centre)
 
 
 @dataclass(frozen=True)
@@ -167,27 +129,6 @@ class PairBatch:
     keypoints_visible: Tensor
     pose_cam: Tensor
     camera: Camera
-
-
-@dataclass(frozen=True)
-class PoseAugmentation:
-    """New poses from the clips' own.
-
-    Attributes:
-        mix_prob: Probability that a pose's legs are replaced by another's, and independently its arms. They keep
-            their place relative to the pelvis and to the shoulders.
-        limb_jitter_deg: Standard deviation, degrees, of a turn of each limb bone.
-        tilt_deg: Standard deviation, degrees, of a lean of the whole body.
-    """
-
-    mix_prob: float = 0.0
-    limb_jitter_deg: float = 0.0
-    tilt_deg: float = 0.0
-
-    def __post_init__(self):
-        _check_fraction('mix_prob', self.mix_prob)
-        _check_fraction('limb_jitter_deg', self.limb_jitter_deg, 45.0)
-        _check_fraction('tilt_deg', self.tilt_deg, 45.0)
 
 
 def bone_directions(joints: Tensor) -> Tensor:
@@ -238,62 +179,6 @@ def mirror_pose(pose: Tensor, mirrored: Tensor) -> Tensor:
     return torch.where(mirrored[:, None, None], flipped, pose)
 
 
-# Bones, as indices into directions, that hang from the pelvis and from the shoulders; and the lines across them.
-_LEGS, _ARMS = [1, 2, 4, 5], [11, 12, 14, 15]
-_HIP_LINE, _SHOULDER_LINE = (0, 3), (10, 13)
-_LOWER_SPINE, _UPPER_SPINE = 6, 7
-
-
-def _body_frame(directions: Tensor, line: tuple[int, int], spine: int) -> Tensor:
-    """``(N, 3, 3)`` frames whose columns are across the body, up the spine, and their normal."""
-    across = directions[:, line[0]] - directions[:, line[1]]
-    normal = torch.linalg.cross(across, directions[:, spine])
-    normal = normal / normal.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    across = across / across.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    return torch.stack([across, torch.linalg.cross(normal, across), normal], -1)
-
-
-def augment_poses(directions: Tensor, others: Tensor, augmentation: PoseAugmentation, generator: Generator) -> Tensor:
-    """Make new poses: limbs of one body on another, turned a little, leaning a little.
-
-    Args:
-        directions: ``(N, 16, 3)`` unit bone directions.
-        others: ``(N, 16, 3)``, the poses that limbs are taken from.
-        augmentation: What to do.
-        generator: Source of randomness, on the same device.
-
-    Returns:
-        ``(N, 16, 3)`` unit bone directions.
-    """
-    num, device = len(directions), directions.device
-    if augmentation.mix_prob > 0:
-        mixed = torch.rand(num, 2, generator=generator, device=device) < augmentation.mix_prob
-        parts = ((_LEGS, _HIP_LINE, _LOWER_SPINE), (_ARMS, _SHOULDER_LINE, _UPPER_SPINE))
-        result = directions.clone()
-        for part, (limbs, line, spine) in enumerate(parts):
-            turn = _body_frame(directions, line, spine) @ _body_frame(others, line, spine).mT
-            moved = others[:, limbs] @ turn.mT
-            result[:, limbs] = torch.where(mixed[:, part, None, None], moved, directions[:, limbs])
-        directions = result
-    if augmentation.limb_jitter_deg > 0:
-        # A small turn about a random axis moves a unit vector by about its angle.
-        limbs = _LEGS + _ARMS
-        step = torch.randn(num, len(limbs), 3, generator=generator, device=device)
-        step = step * math.radians(augmentation.limb_jitter_deg)
-        turned = directions[:, limbs] + step
-        directions = directions.clone()
-        directions[:, limbs] = turned
-    directions = directions / directions.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    if augmentation.tilt_deg > 0:
-        angle = torch.randn(num, 2, generator=generator, device=device) * math.radians(augmentation.tilt_deg)
-        (ca, cb), (sa, sb) = angle.cos().unbind(-1), angle.sin().unbind(-1)
-        zero, one = torch.zeros_like(ca), torch.ones_like(ca)
-        about_x = torch.stack([one, zero, zero, zero, ca, -sa, zero, sa, ca], -1).unflatten(-1, (3, 3))
-        about_z = torch.stack([cb, -sb, zero, sb, cb, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
-        directions = directions @ (about_x @ about_z).mT
-    return directions
-
-
 def world_to_camera_rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     """Rotation from a y-up world to the frame of a camera that looks down by ``pitch`` and is rolled by ``roll``.
 
@@ -331,11 +216,11 @@ def place_in_view(pose: Tensor, distribution: CameraDistribution, generator: Gen
     """
     num = len(pose)
     width, height = (float(v) for v in distribution.image_size)
-    focal = _uniform(num, [math.log(v) for v in distribution.focal], generator).exp()
-    yaw = _uniform(num, (0.0, 2 * math.pi), generator)
-    pitch = _uniform(num, [math.radians(v) for v in distribution.pitch_deg], generator)
-    roll = _uniform(num, [math.radians(v) for v in distribution.roll_deg], generator)
-    fraction = _uniform(num, distribution.body_fraction, generator)
+    focal = uniform(num, [math.log(v) for v in distribution.focal], generator).exp()
+    yaw = uniform(num, (0.0, 2 * math.pi), generator)
+    pitch = uniform(num, [math.radians(v) for v in distribution.pitch_deg], generator)
+    roll = uniform(num, [math.radians(v) for v in distribution.roll_deg], generator)
+    fraction = uniform(num, distribution.body_fraction, generator)
     depth = (focal * _BODY_HEIGHT / (fraction * height)).clamp(*distribution.distance)
     relative = pose @ world_to_camera_rotation(yaw, pitch, roll).mT
     # A pose stretched towards a near camera must stay in front of it.
@@ -343,57 +228,11 @@ def place_in_view(pose: Tensor, distribution: CameraDistribution, generator: Gen
     half_size = relative.new_tensor([width, height]) / 2
     extent = relative[..., :2].abs().amax(1) * (focal / depth)[:, None]
     room = (half_size - extent).clamp(min=0) * distribution.off_centre
-    offset = _uniform((num, 2), (-1.0, 1.0), generator) * room
+    offset = uniform((num, 2), (-1.0, 1.0), generator) * room
     root = torch.cat([offset * (depth / focal)[:, None], depth[:, None]], -1)
     one = torch.ones_like(focal)
     camera = Camera(focal, focal, one * (width / 2), one * (height / 2), one * width, one * height)
     return relative + root[:, None], camera
-
-
-# Typical error of a detector's keypoints relative to the hips' and shoulders': ends of limbs are found worst
-# (COCO's per-keypoint constants have the same order).
-_JOINT_NOISE = (0.8, 1.0, 1.0, 1.2, 1.0, 1.0, 1.2, 0.8, 0.7, 0.7, 0.8, 0.8, 1.0, 1.2, 0.8, 1.0, 1.2)
-_NOT_IN_COCO = [H36M_17.index('spine'), H36M_17.index('head')]
-_SWAP_GROUPS = ((1, 4), (2, 5), (3, 6)), ((11, 14), (12, 15), (13, 16))
-
-
-def imitate_detector(keypoints: Tensor, noise: DetectorNoise, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Add a detector's errors to exact 2D keypoints.
-
-    Args:
-        keypoints: ``(N, 17, 2)`` pixels.
-        noise: What to add.
-        generator: Source of randomness, on the keypoints' device.
-
-    Returns:
-        ``(N, 17, 2)`` pixels and ``(N, 17)`` visibility: 1 where detected, else 0 (the coordinate is then the root's).
-    """
-    num, device = len(keypoints), keypoints.device
-    visible = torch.ones(keypoints.shape[:2], device=device)
-    if noise.clean_prob >= 1:
-        return keypoints, visible
-    rand = torch.rand(num, 4, generator=generator, device=device)
-    noisy = rand[:, 0] >= noise.clean_prob
-    size = (keypoints - keypoints.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()
-    level = torch.where(noisy, noise.jitter * rand[:, 1] * size, 0.0)
-    jitter = torch.randn(keypoints.shape, generator=generator, device=device)
-    jittered = keypoints + jitter * keypoints.new_tensor(_JOINT_NOISE)[:, None] * level[:, None, None]
-    # Which limb is swapped: legs, arms, or both (the detector took front for back).
-    kind = torch.where(noisy & (rand[:, 2] < noise.swap_prob), (rand[:, 3] * 3).long(), 3)
-    index = torch.arange(17, device=device).repeat(num, 1)
-    for group, pairs in enumerate(_SWAP_GROUPS):
-        swapped = (kind == group) | (kind == 2)
-        for a, b in pairs:
-            index[:, a] = torch.where(swapped, b, index[:, a])
-            index[:, b] = torch.where(swapped, a, index[:, b])
-    jittered = jittered.gather(1, index[..., None].expand(-1, -1, 2))
-    missing = torch.rand(visible.shape, generator=generator, device=device) < noise.missing_prob
-    as_coco = torch.rand(num, generator=generator, device=device) < noise.coco_prob
-    missing[:, _NOT_IN_COCO] |= as_coco[:, None]
-    missing = missing & noisy[:, None]
-    missing[:, H36M_17.root] = False
-    root = jittered[:, H36M_17.root : H36M_17.root + 1]
-    return torch.where(missing[..., None], root, jittered), visible.masked_fill(missing, 0.0)
 
 
 def make_pairs(

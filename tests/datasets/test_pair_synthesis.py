@@ -6,13 +6,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stereopose_mm.datasets import CameraDistribution, DetectorNoise, PoseAugmentation, Proportions, make_pairs
+from stereopose_mm.datasets import (
+    CameraDistribution,
+    DetectorNoise,
+    PoseAugmentation,
+    Proportions,
+    augment_poses,
+    imitate_detector,
+    make_pairs,
+)
 from stereopose_mm.datasets.pair_synthesis import (
     MEAN_BONE_LENGTHS,
     assemble_pose,
-    augment_poses,
     bone_directions,
-    imitate_detector,
     mirror_pose,
     place_in_view,
     world_to_camera_rotation,

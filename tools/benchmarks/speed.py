@@ -21,8 +21,7 @@ from rich.table import Table
 
 from stereopose_mm.apis import init_lifter, lift_keypoints
 from stereopose_mm.codecs import StereoPoseLifting
-from stereopose_mm.datasets import make_pairs
-from stereopose_mm.datasets.pair_synthesis import DetectorNoise, PoseAugmentation
+from stereopose_mm.datasets import DetectorNoise, PoseAugmentation, make_pairs
 from stereopose_mm.geometry import search_objective, search_root_depth
 from stereopose_mm.models.layers import LinearUnit
 
