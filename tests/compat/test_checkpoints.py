@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
+from mmengine.optim import OneCycleLR
 from mmengine.runner import Runner, load_checkpoint
 from packaging.version import Version
 from torch import nn
@@ -225,13 +226,39 @@ def test_allow_list_is_what_a_checkpoint_needs_and_no_more():
     numbers = {type(np.dtype(code)) for code in '?bhilqpBHILQPefdgU'}
     assert {target for target, _ in types} == {HistoryBuffer, np.ndarray, np.dtype} | numbers
     assert {name for _, name in functions} == {
+        'builtins.bytes',
         'builtins.getattr',
         'numpy.core.multiarray._reconstruct',
         'numpy._core.multiarray._reconstruct',
         'numpy.core.multiarray.scalar',
         'numpy._core.multiarray.scalar',
     }
-    assert getattr not in {target for target, _ in functions}
+    assert not {getattr, bytes} & {target for target, _ in functions}
+
+
+def test_an_empty_array_loads_and_bytes_of_a_size_do_not(tmp_path):
+    torch.save({'sigmas': np.zeros(0, np.float32)}, tmp_path / 'empty.pth')
+    assert torch.load(tmp_path / 'empty.pth', weights_only=True)['sigmas'].shape == (0,)
+    torch.save(Evil(bytes, 10**12), tmp_path / 'evil.pth')
+    with pytest.raises((TypeError, pickle.UnpicklingError)):
+        torch.load(tmp_path / 'evil.pth', weights_only=True)
+
+
+def test_a_one_cycle_schedule_loads_and_keeps_its_own_function(tmp_path):
+    def schedule():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        return OneCycleLR(optimizer, eta_max=0.1, total_steps=10, by_epoch=False)
+
+    stopped, resumed = schedule(), schedule()
+    for _ in range(3):
+        stopped.optimizer.step()
+        stopped.step()
+    torch.save(stopped.state_dict(), tmp_path / 'schedule.pth')
+    resumed.load_state_dict(torch.load(tmp_path / 'schedule.pth', weights_only=True))
+    for scheduler in (stopped, resumed):
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert resumed.get_last_value() == stopped.get_last_value()
 
 
 def test_apply_adds_the_list_once():
