@@ -4,6 +4,7 @@
 from .alignment import mpjpe, mrpe, n_mpjpe, p_mpjpe, procrustes_align, root_relative
 from .camera import DEFAULT_FOV_DEG, Camera
 from .depth_search import back_project, search_objective, search_root_depth
+from .errors import auc, bone_length_error, mpjve, mrpe_axis, pck
 from .skeletons import (
     COCO_17,
     H36M_17,
@@ -35,20 +36,25 @@ __all__ = [
     'SKELETONS',
     'Skeleton',
     'VirtualView',
+    'auc',
     'back_project',
+    'bone_length_error',
     'from_virtual_view',
     'get_skeleton',
     'mapping_matrix',
-    'right_view',
-    'root_centring_rotation',
-    'rotate_points',
-    'rotate_rays',
     'mpjpe',
+    'mpjve',
     'mrpe',
+    'mrpe_axis',
     'n_mpjpe',
     'p_mpjpe',
+    'pck',
     'procrustes_align',
+    'right_view',
+    'root_centring_rotation',
     'root_relative',
+    'rotate_points',
+    'rotate_rays',
     'search_objective',
     'search_root_depth',
     'to_h36m_mapping',
