@@ -18,6 +18,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..files import whole_file
 from ..geometry import H36M_17, Camera
 from .mocap_dataset import MocapDataset
 from .pair_synthesis import PairBatch
@@ -164,7 +165,6 @@ def write_statistics(config: str, out: str, num_pairs: int = 200_000, baseline: 
     statistics = compute_statistics(dataset, baseline, num_pairs, seed=0)
     target = Path(out)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f'{target.name}.tmp')
-    temporary.write_text(json.dumps(statistics) + '\n', encoding='utf-8')
-    temporary.replace(target)
+    with whole_file(target) as file:
+        file.write_text(json.dumps(statistics) + '\n', encoding='utf-8')
     return statistics

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
+from ..files import whole_file
 from ..version import __version__
 
 
@@ -45,8 +46,7 @@ def publish(config: str, checkpoint: str, out: str) -> int:
         ),
     )
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix('.tmp')
-    torch.save(kept, temporary)
-    temporary.replace(target)
-    Config.fromfile(config).dump(target.with_suffix('.py'))
+    with whole_file(target) as weights, whole_file(target.with_suffix('.py')) as config_file:
+        torch.save(kept, weights)
+        Config.fromfile(config).dump(config_file)
     return target.stat().st_size

@@ -11,6 +11,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from ..files import whole_file
+
 
 def _load_config(config: str, work_dir: str | None, cfg_options: dict | None, launcher: str, local_rank: int) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
@@ -98,7 +100,6 @@ def test(
     runner = Runner.from_cfg(cfg)
     metrics = runner.test()
     if out and runner.rank == 0:
-        temporary = Path(f'{out}.tmp')
-        temporary.write_text(json.dumps(metrics, indent=2) + '\n', encoding='utf-8')
-        temporary.replace(out)
+        with whole_file(out) as file:
+            file.write_text(json.dumps(metrics, indent=2) + '\n', encoding='utf-8')
     return metrics

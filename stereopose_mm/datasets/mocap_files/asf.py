@@ -86,6 +86,7 @@ class _AsfReader:
         self.order = ['root']
 
     def read(self, lines: list[str]) -> AsfSkeleton:
+        """Read the file's lines, section by section; an error names the file and the line."""
         for number, line in enumerate(lines, 1):
             fields = line.split('#')[0].split()
             if not fields:

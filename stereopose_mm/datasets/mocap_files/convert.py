@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ...files import whole_file
 from .amc import parse_amc
 from .archive import Source, decode, find_skeleton, find_sources, motion_kind, read_motions
 from .asf import parse_asf
@@ -260,13 +260,9 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _save_npz(out: Path, arrays: dict[str, np.ndarray]) -> None:
-    temporary = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Opened here, as numpy adds a suffix to names that it opens.
+    with whole_file(out) as temporary, open(temporary, 'wb') as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _progress() -> Progress:
