@@ -2,11 +2,13 @@
 """Distributed runs on machines without a GPU.
 
 MMEngine's `pytorch` launcher calls `torch.cuda.set_device`, and its Runner gives each process's
-`DistributedDataParallel` a CUDA device index; both fail where there is no CUDA device.
+`DistributedDataParallel` a CUDA device index; both fail where there is no CUDA device. Nor does MMEngine ever leave
+the process group, and gloo's threads, still there when the interpreter ends, can abort the process after its work.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 
 from mmengine.device import get_device
@@ -29,11 +31,17 @@ def _without_set_device(upstream):
         # gloo alone: nccl keeps upstream's complaint that it needs a GPU.
         if get_device() == 'cpu' and backend == 'gloo' and init_backend == 'torch':
             torch_dist.init_process_group(backend=backend, **kwargs)
+            atexit.register(_leave_process_group)
         else:
             upstream(backend, init_backend=init_backend, **kwargs)
 
     init_dist_pytorch.stereopose_mm = True
     return init_dist_pytorch
+
+
+def _leave_process_group() -> None:
+    if torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
 
 
 def _without_device_ids(upstream):

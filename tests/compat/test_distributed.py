@@ -6,6 +6,7 @@ import sys
 import torch
 
 TWO_PROCESSES = """
+import atexit
 import sys
 from pathlib import Path
 
@@ -14,6 +15,14 @@ import torch
 from mmengine import dist
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+
+
+
+@atexit.register
+def note_that_the_group_is_left():  # registered before init_dist, so it runs after what that registers
+    if not torch.distributed.is_initialized():
+        Path(sys.argv[1], f'left-{rank}').touch()
+
 
 dist.init_dist('pytorch', backend='gloo')
 rank = dist.get_rank()
@@ -73,6 +82,7 @@ def test_two_processes_without_a_gpu(tmp_path, project_root):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / 'done-0').exists() and (tmp_path / 'done-1').exists()
+    assert (tmp_path / 'left-0').exists() and (tmp_path / 'left-1').exists()
 
 
 def test_launcher_leaves_other_backends_to_mmengine(monkeypatch):
