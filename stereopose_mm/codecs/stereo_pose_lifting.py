@@ -129,7 +129,8 @@ class StereoPoseLifting(BaseKeypointCodec):
             keypoints_visible: ``(N, K)`` scores or visibilities in [0, 1]; 0 is missing. Default: all 1.
             camera: One camera, or a batch of N.
             pose_cam: ``(N, K, 3)`` metres in the camera frame. Default: no targets.
-            target_visible: ``(N, K)``, 1 where ``pose_cam`` is known. Default: all 1.
+            target_visible: ``(N, K)``, 1 where ``pose_cam`` is known; a pose without its root is not known at all.
+                Default: all 1.
 
         Returns:
             ``inputs`` ``(N, C)``; ``rays`` ``(N, K, 2)`` at z = 1; ``view_rotation`` ``(N, 3, 3)`` from the camera to
@@ -163,9 +164,13 @@ class StereoPoseLifting(BaseKeypointCodec):
 
     def _encode_targets(self, pose_cam, target_visible, camera, view, rotation) -> dict[str, Tensor]:
         """Targets of :meth:`encode_batch`; a pose that is not before the camera has no right view."""
-        root = pose_cam[:, self.root_index]
+        known = torch.ones_like(pose_cam[..., 0]) if target_visible is None else (target_visible > 0.5).to(pose_cam)
+        # Without its root nothing of a pose is known: all of it is relative to the root.
+        weight = known * known[:, self.root_index, None]
+        root = torch.where(weight[:, self.root_index, None] > 0, pose_cam[:, self.root_index], 0)
+        # Joints that are not known stand at the root, where they disturb nothing.
+        pose_cam = torch.where(weight[..., None] > 0, pose_cam, root[:, None])
         relative = pose_cam - root[:, None]
-        weight = torch.ones_like(relative[..., 0]) if target_visible is None else (target_visible > 0.5).to(relative)
         before_camera = (pose_cam[..., 2] > 0).all(1)
         safe_pose = torch.where(before_camera[:, None, None], pose_cam, torch.ones_like(pose_cam))
         if view is not None:

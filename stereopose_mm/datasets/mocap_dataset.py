@@ -3,24 +3,17 @@ from __future__ import annotations
 
 import fnmatch
 import os.path as osp
-import warnings
 import zipfile
 from collections.abc import Sequence
-from copy import deepcopy
 
 import numpy as np
 import torch
-from mmengine.dataset import Compose
-from mmengine.registry import FUNCTIONS
-from mmengine.structures import InstanceData
-from mmpose.datasets.datasets.utils import parse_pose_metainfo
-from mmpose.registry import DATASETS, KEYPOINT_CODECS
-from mmpose.structures import PoseDataSample
+from mmpose.registry import DATASETS
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..geometry import Camera
 from .detector_noise import DetectorNoise
+from .lifting_dataset import LiftingBatch, LiftingDataset
 from .pair_synthesis import CameraDistribution, PairBatch, Proportions, bone_directions, make_pairs
 from .pose_augmentation import PoseAugmentation
 
@@ -29,33 +22,13 @@ _NPZ_KEYS = ('joints', 'clip_index', 'clip_names', 'clip_subjects')
 _TEST_CHUNK = 4096
 
 
-@FUNCTIONS.register_module()
-def collate_packed(batch: list[dict]) -> dict:
-    """Collate function for datasets that make their batches whole: passes the batch on.
-
-    Args:
-        batch: What :meth:`MocapDataset.__getitems__` returned: one dict that holds the whole batch.
-
-    Returns:
-        dict: ``inputs`` ``(B, C, 1)`` and ``data_samples``, a list of one sample with B instances.
-    """
-    if len(batch) != 1:
-        raise ValueError(
-            f'collate_packed takes one packed batch, got {len(batch)} samples: set `codec`, not `pipeline`'
-        )
-    return batch[0]
-
-
 @DATASETS.register_module()
-class MocapDataset(Dataset):
+class MocapDataset(LiftingDataset):
     """2D–3D pairs made on the fly from motion capture: clips' poses, people's proportions, random cameras.
 
-    With ``codec`` a batch is made at once: the data loader takes ``collate_fn=dict(type='collate_packed')``, and
-    the batch's data sample holds all its instances. With ``pipeline`` it gives single samples, as MMPose's
-    ``Human36mDataset`` does.
-
-    Training pairs differ in every epoch of a sampler that shuffles, as a batch's indices seed it; the same seed gives
-    the same pairs in the same order. With ``test_mode`` the pairs are a fixed set.
+    See :class:`LiftingDataset` for ``codec`` and ``pipeline``. Training pairs differ in every epoch of a sampler that
+    shuffles, as a batch's indices seed it; the same seed gives the same pairs in the same order. With ``test_mode`` the
+    pairs are a fixed set.
 
     Args:
         ann_file: NPZ from ``tools/dataset_converters/mocap2npz.py``.
@@ -77,11 +50,9 @@ class MocapDataset(Dataset):
         metainfo: Dataset information instead of MMPose's for Human3.6M.
 
     Raises:
-        ValueError: If the file is no such NPZ (names the file and the key), no clip is left, or not exactly one of
-            ``codec`` and ``pipeline`` is given.
+        ValueError: If the file is no such NPZ (names the file and the key), no clip is left, or both
+            ``codec`` and ``pipeline`` are given.
     """
-
-    METAINFO: dict = dict(from_file='configs/_base_/datasets/h36m.py')
 
     def __init__(
         self,
@@ -104,24 +75,15 @@ class MocapDataset(Dataset):
     ):
         if num_pairs <= 0:
             raise ValueError(f'num_pairs takes a positive number, got {num_pairs}')
-        if (codec is None) == (pipeline is None):
-            raise ValueError('MocapDataset takes either `codec` (whole batches) or `pipeline` (single samples)')
+        super().__init__(codec, pipeline, metainfo)
         self.num_pairs, self.seed, self.test_mode, self.mirror_prob = num_pairs, seed, test_mode, mirror_prob
         self.proportions = Proportions(**(proportions or {}))
         self.cameras = CameraDistribution(**(cameras or {}))
         self.noise = DetectorNoise(**(noise or {}))
         self.augmentation = PoseAugmentation(**augmentation) if augmentation else None
-        self.codec = None if codec is None else KEYPOINT_CODECS.build(codec)
-        self.pipeline = None if pipeline is None else Compose(list(pipeline))
-        self._metainfo = h36m_metainfo() if metainfo is None else parse_pose_metainfo(deepcopy(metainfo))
         self.ann_file = osp.join(data_root, ann_file) if data_root else ann_file
         self._load_clips(subjects, exclude, clip_balance)
         self._fixed = self._make_fixed_set() if test_mode else None
-
-    @property
-    def metainfo(self) -> dict:
-        """MMPose's dataset information."""
-        return deepcopy(self._metainfo)
 
     def _load_clips(self, subjects: Sequence[str], exclude: Sequence[str], clip_balance: float) -> None:
         clips = load_mocap(self.ann_file)
@@ -201,72 +163,24 @@ class MocapDataset(Dataset):
         )
         return selected, frames[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
-        """Make a whole batch, as the data loader asks for it.
-
-        Args:
-            indices: B indices.
-
-        Returns:
-            With ``codec``, a list of one dict: ``inputs`` ``(B, C, 1)`` and ``data_samples``, a list of one
-            :class:`PoseDataSample` with B instances. With ``pipeline``, a list of B samples.
-        """
-        indices = [int(i) for i in indices]
-        if self.pipeline is not None:
-            return [self.pipeline(info) for info in self._data_infos(indices)]
-        pairs, _ = self._pairs(indices)
-        encoded = self.codec.encode_batch(pairs.keypoints, pairs.keypoints_visible, pairs.camera, pairs.pose_cam)
-        inputs = encoded.pop('inputs')[..., None]
-        sample = PoseDataSample(metainfo=dict(id=indices[0], flip_indices=self._metainfo['flip_indices']))
-        sample.gt_instances = InstanceData(
-            lifting_target=pairs.pose_cam, lifting_target_visible=torch.ones_like(pairs.keypoints_visible)
-        )
-        sample.gt_instance_labels = InstanceData(**encoded)
-        return [dict(inputs=inputs, data_samples=[sample])]
-
-    def __getitem__(self, index: int) -> dict:
-        """One sample; see :meth:`__getitems__`."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f'index {index} is out of range for {len(self)} pairs')
-        return self.__getitems__([index % len(self)])[0]
-
-    def _data_infos(self, indices: Sequence[int]) -> list[dict]:
-        """Data infos with the keys of MMPose's ``Human36mDataset``, for pipelines."""
+    def _batch(self, indices: Sequence[int]) -> LiftingBatch:
         pairs, frames = self._pairs(indices)
-        matrix = pairs.camera.matrix.numpy()
+        clips = [self._frame_clip[frame] for frame in frames]
+        meta = dict(
+            # A list, as MMPose's datasets of sequences have it.
+            target_img_path=[[f'{clip}_{index:06d}'] for clip, index in zip(clips, indices, strict=True)],
+            subject=[self._frame_subject[frame] for frame in frames],
+            clip=clips,
+        )
+        known = torch.ones_like(pairs.keypoints_visible)
+        return LiftingBatch(pairs.keypoints, pairs.keypoints_visible, pairs.pose_cam, known, pairs.camera, meta)
+
+    def _camera_params(self, indices: Sequence[int], batch: LiftingBatch) -> list[dict]:
         width, height = self.cameras.image_size
-        shared = {
-            k: self._metainfo[k]
-            for k in ('flip_pairs', 'flip_indices', 'upper_body_ids', 'lower_body_ids', 'skeleton_links')
-        }
         return [
-            dict(
-                keypoints=pairs.keypoints[i : i + 1].numpy(),
-                keypoints_visible=pairs.keypoints_visible[i : i + 1].numpy(),
-                lifting_target=pairs.pose_cam[i : i + 1].numpy(),
-                lifting_target_visible=np.ones((1, pairs.pose_cam.shape[1]), np.float32),
-                camera_param=dict(
-                    K=matrix[i], f=matrix[i, [0, 1], [0, 1]][:, None], c=matrix[i, :2, 2:], w=width, h=height
-                ),
-                factor=np.zeros(1, np.float32),
-                id=index,
-                category_id=1,
-                target_img_path=f'{self._frame_clip[frames[i]]}_{index:06d}',
-                subject=self._frame_subject[frames[i]],
-                clip=self._frame_clip[frames[i]],
-                dataset_keypoint_weights=self._metainfo['dataset_keypoint_weights'],
-                **deepcopy(shared),
-            )
-            for i, index in enumerate(indices)
+            dict(K=matrix, f=matrix[[0, 1], [0, 1]][:, None], c=matrix[:2, 2:], w=width, h=height)
+            for matrix in batch.camera.matrix.numpy()
         ]
-
-
-def h36m_metainfo() -> dict:
-    """MMPose's dataset information for Human3.6M: names, links, flip indices."""
-    with warnings.catch_warnings():
-        # MMPose warns that it took the file from its own folder, which is where it should.
-        warnings.simplefilter('ignore', UserWarning)
-        return parse_pose_metainfo(deepcopy(MocapDataset.METAINFO))
 
 
 def load_mocap(path: str) -> dict[str, np.ndarray]:

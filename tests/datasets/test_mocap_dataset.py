@@ -89,7 +89,7 @@ def test_samples_know_the_clip_they_are_made_from(build):
     for i in range(5):
         info = dataset[i]['data_samples'].metainfo
         assert info['subject'] == 's10' and info['clip'] == 'y/a.amc'
-        assert info['target_img_path'] == f'y/a.amc_{i:06d}'
+        assert info['target_img_path'] == [f'y/a.amc_{i:06d}']
 
 
 def test_data_infos_have_what_mmposes_datasets_give(build):
@@ -226,9 +226,8 @@ def test_metainfo_is_human36ms(build):
 def test_bad_arguments(build):
     with pytest.raises(ValueError, match='num_pairs takes a positive number, got 0'):
         build(num_pairs=0)
-    for both in (dict(codec=CODEC, pipeline=PIPELINE), dict(codec=None, pipeline=None)):
-        with pytest.raises(ValueError, match='either `codec` .* or `pipeline`'):
-            build(**both)
+    with pytest.raises(ValueError, match='either `codec` .* or `pipeline`'):
+        build(codec=CODEC, pipeline=PIPELINE)
     with pytest.raises(ValueError, match='focal'):
         build(cameras=dict(focal=(3.0, 1.0)))
     dataset = build()
