@@ -104,6 +104,11 @@ class LiftingDataset(Dataset):
         """MMPose's dataset information."""
         return deepcopy(self._metainfo)
 
+    @property
+    def exact_keypoints(self) -> bool:
+        """Whether the 2D keypoints are the projections of the 3D joints, not a detector's or made to look so."""
+        return True
+
     def full_init(self) -> None:
         """Nothing is left to do; MMEngine and MMPose's wrappers call it."""
 

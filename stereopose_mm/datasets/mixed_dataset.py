@@ -63,6 +63,11 @@ class MixedLiftingDataset(LiftingDataset):
         self._ends = np.round(np.cumsum(share / share.sum()) * num_pairs).astype(np.int64)
         self.seed = seed
 
+    @property
+    def exact_keypoints(self) -> bool:
+        """Whether the 2D keypoints of all of the data sets are exact; see :class:`LiftingDataset`."""
+        return all(dataset.exact_keypoints for dataset in self.datasets)
+
     def __len__(self) -> int:
         return int(self._ends[-1])
 

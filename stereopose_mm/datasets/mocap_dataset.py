@@ -85,6 +85,11 @@ class MocapDataset(LiftingDataset):
         self._load_clips(subjects, exclude, clip_balance)
         self._fixed = self._make_fixed_set() if test_mode else None
 
+    @property
+    def exact_keypoints(self) -> bool:
+        """Whether no detector is imitated; see :class:`LiftingDataset`."""
+        return self.noise.clean_prob == 1
+
     def _load_clips(self, subjects: Sequence[str], exclude: Sequence[str], clip_balance: float) -> None:
         clips = load_mocap(self.ann_file)
         names = [f'{s}/{osp.basename(n)}' for s, n in zip(clips['clip_subjects'], clips['clip_names'], strict=True)]

@@ -145,6 +145,11 @@ class RecordedDataset(LiftingDataset):
         )
 
     @property
+    def exact_keypoints(self) -> bool:
+        """Whether the 2D keypoints are the annotated ones; see :class:`LiftingDataset`."""
+        return getattr(self, 'keypoint_2d_src', 'gt') == 'gt'
+
+    @property
     def source(self) -> str:
         """Name of the file that the records are from, for messages."""
         return getattr(self, 'ann_file', type(self).__name__)
