@@ -75,7 +75,8 @@ class LiftingDataset(Dataset):
     With ``codec`` a batch is made at once: the data loader takes ``collate_fn=dict(type='collate_packed')``, and
     the batch's data sample holds all its instances, meta information as lists. With ``pipeline`` it gives single
     samples with the keys of MMPose's ``Human36mDataset``, which MMPose's transforms and ``CombinedDataset`` take. With
-    neither, single samples are the data infos themselves.
+    neither, single samples are the data infos themselves. With both, ``codec`` makes the batches, and ``pipeline`` is
+    there for MMPose's inference API, which takes it from the config of the test set.
 
     A subclass has :meth:`__len__`, :meth:`_batch`, and :meth:`_camera_params` or its own :meth:`_data_infos`.
 
@@ -83,18 +84,11 @@ class LiftingDataset(Dataset):
         codec: Config of a codec with ``encode_batch``.
         pipeline: MMPose transforms.
         metainfo: Dataset information instead of MMPose's for Human3.6M.
-
-    Raises:
-        ValueError: If both ``codec`` and ``pipeline`` are given.
     """
 
     METAINFO: dict = dict(from_file='configs/_base_/datasets/h36m.py')
 
     def __init__(self, codec: dict | None = None, pipeline: Sequence | None = None, metainfo: dict | None = None):
-        if codec is not None and pipeline is not None:
-            raise ValueError(
-                f'{type(self).__name__} takes either `codec` (whole batches) or `pipeline` (single samples), got both'
-            )
         self.codec = None if codec is None else KEYPOINT_CODECS.build(codec)
         self.pipeline = Compose(list(pipeline or []))
         self._metainfo = load_metainfo(self.METAINFO if metainfo is None else metainfo)

@@ -44,14 +44,13 @@ class MocapDataset(LiftingDataset):
         clip_balance: A clip is drawn with probability in proportion to its length to this power: 1 draws all frames
             alike, 0 all clips alike.
         codec: Config of a codec with ``encode_batch``.
-        pipeline: MMPose transforms, instead of ``codec``.
+        pipeline: MMPose transforms.
         seed: Seed of all randomness.
         test_mode: Make a fixed set.
         metainfo: Dataset information instead of MMPose's for Human3.6M.
 
     Raises:
-        ValueError: If the file is no such NPZ (names the file and the key), no clip is left, or both
-            ``codec`` and ``pipeline`` are given.
+        ValueError: If the file is no such NPZ (names the file and the key), or no clip is left.
     """
 
     def __init__(

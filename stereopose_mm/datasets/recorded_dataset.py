@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..geometry import Camera
-from ..geometry.skeletons import get_skeleton, mapping_matrix
+from ..geometry.skeletons import H36M_17, get_skeleton, to_h36m_mapping
 from .lifting_dataset import LiftingBatch, LiftingDataset, to_tensor
 
 
@@ -23,7 +23,7 @@ class PoseRecords:
         keypoints_visible: ``(N, K)`` in [0, 1]; 0 is missing.
         pose_cam: ``(N, K, 3)`` metres in the camera frame.
         pose_visible: ``(N, K)``, above 0 where ``pose_cam`` is known.
-        camera_params: MMPose's ``camera_param`` dicts of C cameras.
+        camera_params: MMPose's ``camera_param`` dicts of C cameras, a sequence.
         camera_index: ``(N,)``, which of them each person is seen by.
         img_path: ``(N,)`` text, path of the image.
         meta: Further meta information by key, ``(N, ...)`` each: ``subject``, ``action``, ``sequence``, ``frame``.
@@ -33,7 +33,7 @@ class PoseRecords:
     keypoints_visible: np.ndarray
     pose_cam: np.ndarray
     pose_visible: np.ndarray
-    camera_params: list[dict]
+    camera_params: Sequence[dict]
     camera_index: np.ndarray
     img_path: np.ndarray
     meta: dict[str, np.ndarray] = field(default_factory=dict)
@@ -93,14 +93,20 @@ class PoseRecords:
         source = get_skeleton(skeleton)
         if self.keypoints.shape[1] != source.num_keypoints:
             raise ValueError(f'keypoints has {self.keypoints.shape[1]} joints; {skeleton} has {source.num_keypoints}')
-        matrix = mapping_matrix(skeleton)[0].numpy()
+        sources = to_h36m_mapping(skeleton)
 
         def average(values: np.ndarray, visible: np.ndarray) -> np.ndarray:
-            return np.einsum('jk,nkd->njd', matrix, np.where((visible > 0)[..., None], values, 0)).astype(values.dtype)
+            # A loop over joints: all at once would take an (N, 17, K) array.
+            averages = np.zeros((len(values), H36M_17.num_keypoints, values.shape[-1]), values.dtype)
+            for joint, parts in sources.items():
+                averages[:, joint] = np.where((visible[:, parts] > 0)[..., None], values[:, parts], 0).mean(1)
+            return averages
 
         def visibility(visible: np.ndarray) -> np.ndarray:
-            known = np.where(matrix[None] > 0, visible[:, None], np.inf).min(-1)
-            return np.where(np.isfinite(known), known, 0).astype(visible.dtype)
+            known = np.zeros((len(visible), H36M_17.num_keypoints), visible.dtype)
+            for joint, parts in sources.items():
+                known[:, joint] = visible[:, parts].min(1)
+            return known
 
         return replace(
             self,
@@ -114,7 +120,9 @@ class PoseRecords:
 class RecordedDataset(LiftingDataset):
     """Base of the data sets that read their pairs from files; see :class:`LiftingDataset`.
 
-    A subclass has :meth:`_load`. Data samples have ``img_path``, ``target_img_path`` and the records' ``meta``.
+    A subclass has :meth:`_load`, and ``img_prefix`` if it puts the folder of the images before their names. Data
+    samples have ``img_path``, ``target_img_path`` (the name in the file, without that folder) and the records'
+    ``meta``.
 
     Args:
         codec: Config of a codec with ``encode_batch``.
@@ -123,6 +131,8 @@ class RecordedDataset(LiftingDataset):
         indices: Take the first ``indices`` records, or those of a sequence of numbers. Default: all.
         test_mode: Kept for MMPose's configs; nothing here is random.
     """
+
+    img_prefix = ''
 
     def __init__(
         self,
@@ -136,13 +146,11 @@ class RecordedDataset(LiftingDataset):
         self.test_mode = test_mode
         records = self._load()
         if indices is not None:
-            records = records[slice(indices) if isinstance(indices, int) else np.asarray(indices)]
+            records = records[slice(indices) if isinstance(indices, int) else np.asarray(indices, dtype=np.int64)]
         if not len(records):
             raise ValueError(f'{type(self).__name__}: no record is left of {self.source}')
         self.records = records
-        self._cameras = Camera.stack([Camera.from_mmpose(camera) for camera in records.camera_params]).to(
-            dtype=torch.float32
-        )
+        self._cameras = self._stack_cameras(records).to(dtype=torch.float32)
 
     @property
     def exact_keypoints(self) -> bool:
@@ -158,6 +166,10 @@ class RecordedDataset(LiftingDataset):
         """Read and check the records."""
         raise NotImplementedError
 
+    def _stack_cameras(self, records: PoseRecords) -> Camera:
+        """All C cameras of the records as a batch."""
+        return Camera.stack([Camera.from_mmpose(camera) for camera in records.camera_params])
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -165,7 +177,7 @@ class RecordedDataset(LiftingDataset):
         records = self.records
         paths = records.img_path[indices].tolist()
         # A list, as MMPose's datasets of sequences have it.
-        meta = dict(img_path=paths, target_img_path=[[path] for path in paths])
+        meta = dict(img_path=paths, target_img_path=[[path.removeprefix(self.img_prefix)] for path in paths])
         meta |= {key: _plain(value[indices]) for key, value in records.meta.items()}
         pose_visible = to_tensor(records.pose_visible, indices)
         pose_cam = to_tensor(records.pose_cam, indices)

@@ -85,7 +85,7 @@ class GeometricSearch(nn.Module):
         return SearchResult(
             keypoints_cam,
             keypoints_cam[:, self.root_index, 2],
-            torch.where(used, miss, 0.0).sum(-1) / used.sum(-1).clamp(min=1),
+            torch.where(valid, torch.where(used, miss, 0.0).sum(-1) / used.sum(-1).clamp(min=1), torch.nan),
             (moved * weights).sum(-1) / total,
             valid,
         )

@@ -58,8 +58,11 @@ def test_neither_codec_nor_pipeline_gives_the_data_infos():
     assert info['subject'] == 'S0' and info['frame'] == 3 and info['id'] == 3
     assert info['target_img_path'] == ['images/000003.jpg'] == [info['img_path']]
     assert info['camera_param'] in CAMERAS
-    with pytest.raises(ValueError, match='MadeDataset takes either `codec` .* or `pipeline`'):
-        MadeDataset(codec=CODEC, pipeline=PIPELINE)
+
+
+def test_codec_makes_the_batches_where_a_pipeline_is_there_too():
+    both, packed = (MadeDataset(codec=CODEC, **options) for options in (dict(pipeline=PIPELINE), {}))
+    assert torch.equal(both.__getitems__([3, 1])[0]['inputs'], packed.__getitems__([3, 1])[0]['inputs'])
 
 
 def test_indices_choose_records():

@@ -226,8 +226,6 @@ def test_metainfo_is_human36ms(build):
 def test_bad_arguments(build):
     with pytest.raises(ValueError, match='num_pairs takes a positive number, got 0'):
         build(num_pairs=0)
-    with pytest.raises(ValueError, match='either `codec` .* or `pipeline`'):
-        build(codec=CODEC, pipeline=PIPELINE)
     with pytest.raises(ValueError, match='focal'):
         build(cameras=dict(focal=(3.0, 1.0)))
     dataset = build()

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...files import whole_file
+from ..progress import conversion_progress
 from .amc import parse_amc
 from .archive import Source, decode, find_skeleton, find_sources, motion_kind, read_motions
 from .asf import parse_asf
@@ -116,7 +114,7 @@ def convert_mocap(
     options = options or ConvertOptions()
     found = find_sources(sources)
     summary = ConvertSummary()
-    with _progress() as progress:
+    with conversion_progress() as progress:
         task = progress.add_task('converting', total=sum(len(s.motions) for s in found))
 
         def skip(error: MotionFileError) -> None:
@@ -263,13 +261,3 @@ def _save_npz(out: Path, arrays: dict[str, np.ndarray]) -> None:
     # Opened here, as numpy adds a suffix to names that it opens.
     with whole_file(out) as temporary, open(temporary, 'wb') as file:
         np.savez_compressed(file, **arrays)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(file=sys.stderr),
-    )
