@@ -24,10 +24,10 @@ model = dict(
         search=dict(type='GeometricSearch', objective='norm'),
     ),
 )
-pipeline = [
+train_dataloader = dict(dataset=dict(codec=codec))
+test_pipeline = [
     dict(type='GenerateTarget', encoder=codec),
-    dict(type='PackPoseInputs', meta_keys=('id', 'category_id', 'target_img_path', 'flip_indices')),
+    dict(type='PackPoseInputs', meta_keys=_base_.h36m_meta_keys),
 ]
-train_dataloader = dict(dataset=dict(pipeline=pipeline))
-val_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(dataset=dict(codec=codec, pipeline=test_pipeline))
 test_dataloader = val_dataloader

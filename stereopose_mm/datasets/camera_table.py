@@ -3,30 +3,12 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Hashable
 from os import PathLike
 
 import numpy as np
 
-# What a pickle of dicts, text, numbers and arrays names; numpy 2 has moved what numpy 1 wrote.
-_ALLOWED = {
-    ('numpy', 'dtype'),
-    ('numpy', 'ndarray'),
-    ('_codecs', 'encode'),
-    *((f'numpy.{core}.{module}', name) for core in ('core', '_core')
-      for module, name in (('multiarray', '_reconstruct'), ('multiarray', 'scalar'), ('numeric', '_frombuffer'))),
-}  # fmt: skip
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickler of plain data: anything that could run code is refused."""
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f'it names {module}.{name}; only arrays, numbers and text are loaded')
-        return super().find_class(module, name)
+from .plain_pickle import load_plain_pickle
 
 
 def read_camera_table(path: str | PathLike) -> dict[Hashable, dict]:
@@ -45,7 +27,7 @@ def read_camera_table(path: str | PathLike) -> dict[Hashable, dict]:
     """
     try:
         with open(path, 'rb') as file:
-            table = _ArraysOnly(io.BytesIO(file.read())).load()
+            table = load_plain_pickle(file.read())
     except OSError as error:
         raise ValueError(f'{path}: cannot be read: {error.strerror or error}') from error
     except Exception as error:  # a broken pickle can fail in any way

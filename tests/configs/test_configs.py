@@ -2,7 +2,6 @@
 """Every config parses, builds and makes a training step and a prediction, on data made small."""
 
 import json
-import pickle
 import re
 
 import numpy as np
@@ -14,9 +13,11 @@ from mmengine.runner import Runner
 from mmpose.registry import DATASETS, MODELS
 
 import stereopose_mm  # noqa: F401
-from stereopose_mm.geometry import Camera
 
 from ..conftest import PROJECT_ROOT
+from ..datasets.human36m_files import write_human36m
+from ..datasets.mpi_inf_3dhp_files import write_mpi_inf_3dhp
+from ..datasets.wild3d_samples import write_wild3d
 
 CONFIGS = sorted((PROJECT_ROOT / 'configs').glob('[!_]*/*.py'))
 K = 17
@@ -51,21 +52,9 @@ def data(tmp_path_factory):
         statistics |= {f'{name}_mean': np.zeros((K, dims)).tolist(), f'{name}_std': np.full((K, dims), 90.0).tolist()}
     (folder / 'statistics.json').write_text(json.dumps(statistics))
 
-    camera = dict(f=np.array([[1145.0], [1144.0]]), c=np.array([[512.0], [515.0]]), w=1000, h=1002, id='54138969')
-    camera |= dict(k=np.array([-0.2, 0.24, 0.0]), p=np.array([-0.001, -0.001]), R=np.eye(3), T=np.zeros((3, 1)))
-    poses = rng.normal(size=(6, K, 3)) * 0.3 + [0.0, 0, 5]
-    pixels = Camera.from_mmpose(camera).project(torch.from_numpy(poses)).numpy()
-    ones = np.ones((6, K, 1))
-    np.savez(
-        folder / 'h36m.npz',
-        imgname=np.array([f'S9/S9_Walking_1.54138969/S9_Walking_1.54138969_{i:06d}.jpg' for i in range(6)]),
-        center=np.full((6, 2), 500.0),
-        scale=np.ones(6),
-        part=np.concatenate([pixels, ones], -1),
-        S=np.concatenate([poses, ones], -1),
-    )
-    with open(folder / 'cameras.pkl', 'wb') as file:
-        pickle.dump({('S9', '54138969'): camera}, file)
+    write_human36m(folder / 'h36m')
+    write_mpi_inf_3dhp(folder / 'mpi_inf_3dhp')
+    write_wild3d(folder / 'wild3d')
     return folder
 
 
@@ -78,10 +67,12 @@ def use_small_data(config, data):
                 node['statistics'] = str(data / 'statistics.json')
             if node.get('type') == 'MocapDataset':
                 node.update(ann_file=str(data / 'mocap.npz'), num_pairs=40)
-            if node.get('type') == 'Human36mDataset':
-                node.update(
-                    data_root=str(data), ann_file=str(data / 'h36m.npz'), camera_param_file=str(data / 'cameras.pkl')
-                )
+            if node.get('type') == 'StereoHuman36mDataset':
+                node.update(data_root=str(data / 'h36m'), indices=40)
+            if node.get('type') == 'MpiInf3dhpDataset':
+                node.update(data_root=str(data / 'mpi_inf_3dhp'), indices=40)
+            if node.get('type') == 'Wild3dDataset':
+                node.update(data_root=str(data / 'wild3d'))
             if 'width' in node and 'num_blocks' in node:
                 node['width'] = 16
             node = node.values()
@@ -144,6 +135,11 @@ def test_codecs_of_model_and_data_are_one(path):
         assert {k: v for k, v in codec.items() if k != 'baseline'} == {
             k: v for k, v in codecs[0].items() if k != 'baseline'
         }
+
+
+def test_mmposes_inference_finds_its_pipeline(path):
+    pipeline = Config.fromfile(path).test_dataloader.dataset.pipeline
+    assert [transform.type for transform in pipeline] == ['GenerateTarget', 'PackPoseInputs']
 
 
 def test_trains_and_predicts(path, data):
