@@ -23,10 +23,10 @@ if __name__ == '__main__':
     from stereopose_mm.engine import check_dataset
 
     try:
-        report = check_dataset(**vars(args))
+        reports = check_dataset(**vars(args))
     except ValueError as error:
         sys.exit(f'error: {error}')
-    print(report.to_markdown())
+    print('\n'.join(report.to_markdown() for report in reports))
     if args.out:
         print(f'Report and contact sheet are in {args.out}')
-    sys.exit(1 if report.problems else 0)
+    sys.exit(1 if any(report.problems for report in reports) else 0)

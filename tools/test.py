@@ -1,5 +1,5 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
-"""Evaluate a checkpoint with MMEngine's Runner and print its metrics."""
+"""Evaluate a checkpoint with MMEngine's Runner and print its metrics; write the tables and plots of papers."""
 
 import argparse
 
@@ -12,6 +12,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs (default: work_dirs/CONFIG_NAME)')
     parser.add_argument('--out', help='JSON file to write the metrics to')
+    parser.add_argument('--leaderboard', metavar='DIR', help='folder for tables, plots and raw predictions')
+    parser.add_argument('--name', metavar='METHOD', help="the method's name in these tables (default: CONFIG_NAME)")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='config overrides, key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed's older launchers pass it; torchrun sets the environment instead.

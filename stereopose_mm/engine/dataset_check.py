@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.utils import import_modules_from_strings
+from mmpose.datasets.dataset_wrappers import CombinedDataset
 from mmpose.registry import DATASETS
 from rich.progress import track
 
@@ -29,7 +30,8 @@ _GROUP_KEYS = ('source_dataset', 'subject', 'action', 'activity', 'scene', 'came
 _PERSON_KEYS = ('subject', 'sequence')
 # A leg longer or shorter than any adult's or schoolchild's: the unit is wrong.
 _LEG_METRES = (0.35, 1.3)
-_BONE_TOLERANCE, _BONE_METRES = 0.25, 0.02
+# A bone may be this much off the median of one person, or of people who are not told apart.
+_BONE_TOLERANCE, _BONE_TOLERANCE_OF_ALL, _BONE_METRES = 0.25, 0.6, 0.02
 # Of the records, what a hand-labelled or fitted set may have wrong without being wrong as a whole.
 _FEW = 0.01
 _LISTED = 5
@@ -42,33 +44,47 @@ def check_dataset(
     max_residual: float = 3.0,
     sheet: int = 16,
     cfg_options: dict | None = None,
-) -> DatasetReport:
+) -> list[DatasetReport]:
     """Read a config's data set as training would, measure its pairs and draw some of them.
 
     Args:
         config: Config file.
         split: ``'train'``, ``'val'`` or ``'test'``: the data loader whose data set is read.
-        out: Folder for ``report.md``, ``report.json`` and ``contact_sheet.png``. Default: nothing is written.
+        out: Folder for ``report.md``, ``report.json`` and ``contact_sheet.png``; of several data sets, for a folder
+            of each, ``0``, ``1``, …. Default: nothing is written.
         max_residual: 2D-3D residual up to which ground truth is taken to fit, pixels.
         sheet: Pairs on the contact sheet; the worst first.
         cfg_options: Overrides of config values by dotted key.
 
     Returns:
-        The report; something is wrong if it has ``problems``.
+        The report of the data set, or of each part of MMPose's ``CombinedDataset``; something is wrong if one has
+        ``problems``.
 
     Raises:
         ValueError: If the config has no such split, its data set is of another kind than :class:`LiftingDataset`, or
             its files are broken.
     """
-    dataset = _build(config, split, cfg_options)
+    datasets = _build(config, split, cfg_options)
+    folders = [out] * len(datasets)
+    if out is not None and len(datasets) > 1:
+        folders = [Path(out, str(i)) for i in range(len(datasets))]
+    return [
+        _check(dataset, f'{Path(config).stem}, {split}: {type(dataset).__name__}', folder, max_residual, sheet)
+        for dataset, folder in zip(datasets, folders, strict=True)
+    ]
+
+
+def _check(
+    dataset: LiftingDataset, name: str, out: str | Path | None, max_residual: float, sheet: int
+) -> DatasetReport:
     skeleton = get_skeleton(dataset.metainfo['dataset_name'])
-    report = DatasetReport(f'{Path(config).stem}, {split}: {type(dataset).__name__}', records=len(dataset))
+    report = DatasetReport(name, records=len(dataset))
     found = _measure(dataset, skeleton)
     _report_counts(report, found)
     _report_images(report, found)
+    _report_swaps(report, found, skeleton, max_residual, dataset.exact_keypoints)
     _report_residuals(report, found, skeleton, max_residual, dataset.exact_keypoints)
     _report_bones(report, found, skeleton)
-    _report_swaps(report, found, skeleton, max_residual, dataset.exact_keypoints)
     if out is not None:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +98,7 @@ def check_dataset(
     return report
 
 
-def _build(config: str, split: str, cfg_options: dict | None) -> LiftingDataset:
+def _build(config: str, split: str, cfg_options: dict | None) -> list[LiftingDataset]:
     cfg = Config.fromfile(config)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
@@ -94,9 +110,11 @@ def _build(config: str, split: str, cfg_options: dict | None) -> LiftingDataset:
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpose')):
         dataset = DATASETS.build(loader.dataset)
-    if not isinstance(dataset, LiftingDataset):
-        raise ValueError(f'{config}: {split} data set is a {type(dataset).__name__}; takes kinds of LiftingDataset')
-    return dataset
+    datasets = dataset.datasets if isinstance(dataset, CombinedDataset) else [dataset]
+    for part in datasets:
+        if not isinstance(part, LiftingDataset):
+            raise ValueError(f'{config}: {split} data set is a {type(part).__name__}; takes kinds of LiftingDataset')
+    return datasets
 
 
 @dataclass
@@ -218,7 +236,10 @@ def _report_residuals(report, found: _Found, skeleton: Skeleton, limit: float, e
         if len(of_camera):
             report.residual_by_camera_px[camera] = of_camera.median().item()
     if not exact:
-        report.notes.append('2D comes from a detector, or imitates one: its residual says nothing about the cameras')
+        report.notes.append(
+            '2D is not the projection of 3D here (of a detector, real or imitated, or 3D at another scale): the '
+            'residual says nothing about the cameras'
+        )
         return
     wrong = [name for name, value in report.residual_by_camera_px.items() if value > limit]
     if wrong:
@@ -235,22 +256,24 @@ def _report_residuals(report, found: _Found, skeleton: Skeleton, limit: float, e
 def _report_bones(report: DatasetReport, found: _Found, skeleton: Skeleton) -> None:
     if found.bones.isnan().all():
         return
-    person = next((found.meta[key] for key in _PERSON_KEYS if key in found.meta), np.zeros(report.records, dtype=int))
+    person = next((found.meta[key] for key in _PERSON_KEYS if key in found.meta), None)
+    tolerance, whose = _BONE_TOLERANCE, "that person's"
+    if person is None:
+        person = np.zeros(report.records, dtype=int)
+        tolerance, whose = _BONE_TOLERANCE_OF_ALL, "everybody's"
     names, index = np.unique(person.astype(str), return_inverse=True)
     deviation = torch.full(found.bones.shape, torch.nan)
     for number in range(len(names)):
         mask = torch.from_numpy(index == number)
         bones = found.bones[mask]
         median = bones.nanmedian(0).values
-        # A short bone is a quarter longer soon enough.
-        deviation[mask] = (bones - median).abs() / torch.maximum(
-            _BONE_TOLERANCE * median, median.new_tensor(_BONE_METRES)
-        )
+        # Of a short bone, the share is a matter of millimetres.
+        deviation[mask] = (bones - median).abs() / (tolerance * median).clamp(min=_BONE_METRES)
     odd = (deviation > 1).any(1)
     report.bone_outliers = int(odd.sum())
     if odd.any():
         texts = report.problems if odd.float().mean() > _FEW else report.notes
-        share = f"a bone {_BONE_TOLERANCE:.0%} off that person's median"
+        share = f'a bone {tolerance:.0%} off {whose} median'
         texts.append(f'{report.bone_outliers:,} records have {share}: {found.some(odd)}')
         _flag(found, odd, 'bone length')
     # Thigh and shin of both sides.

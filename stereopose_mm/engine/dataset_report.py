@@ -17,7 +17,8 @@ class DatasetReport:
         residual_px: Mean, median, 95th percentile and maximum of the joints' 2D-3D residual, through the lens.
         residual_by_joint_px: Mean residual of each joint.
         residual_by_camera_px: Median residual of each camera, where the records name theirs.
-        bone_outliers: Records with a bone a quarter longer or shorter than that person's median.
+        bone_outliers: Records with a bone a quarter longer or shorter than that person's median (where people are not
+            told apart: 60 % than everybody's).
         swaps: Records with left and right exchanged: in 2D against 3D, from one frame to the next, as a whole.
         outside_image: Share of the visible keypoints that are not in the image.
         problems: What is wrong, one sentence each; empty for a sound data set.

@@ -124,13 +124,14 @@ def procrustes_align(pred: Tensor, target: Tensor, mask: Tensor | None = None) -
         ValueError: If an argument has the wrong shape or dtype.
     """
     mask = _check_poses(pred, target, mask)
-    finite = _is_finite(pred, mask) & _is_finite(target, mask)
-    used = mask & finite[:, None]  # the SVD refuses NaN, even for one pose of many
-    mean_x, x = _centre(pred.double(), used)
-    mean_y, y = _centre(target.double(), used)
+    mean_x, x = _centre(pred.double(), mask)
+    mean_y, y = _centre(target.double(), mask)
+    # One joint that is not finite makes the mean so.
+    finite = (mean_x + mean_y).isfinite().all(dim=-1, keepdim=True)
 
     # y.T x = U S V.T;  R = U diag(1, 1, det(U V.T)) V.T;  s = trace(S diag(...)) / |x|^2
-    u, s, vh = torch.linalg.svd(y.mT @ x)
+    # The SVD refuses NaN, even for one pose of many.
+    u, s, vh = torch.linalg.svd(torch.where(finite, y.mT @ x, 0))
     sign = torch.ones_like(s)
     sign[:, 2] = torch.linalg.det(u @ vh).sign()
     rotation = u * sign[:, None] @ vh
@@ -138,7 +139,7 @@ def procrustes_align(pred: Tensor, target: Tensor, mask: Tensor | None = None) -
     scale = torch.where(_is_one_point(x, mean_x), 0, (s * sign).sum(-1) / norm)
 
     aligned = scale[:, None, None] * (pred.double() - mean_x) @ rotation.mT + mean_y
-    return torch.where(finite[:, None, None], aligned, torch.nan).to(pred.dtype)
+    return torch.where(finite, aligned, torch.nan).to(pred.dtype)
 
 
 def root_relative(pose: Tensor, root_index: int = 0) -> Tensor:
@@ -162,12 +163,12 @@ def root_relative(pose: Tensor, root_index: int = 0) -> Tensor:
 
 def _mean_over_joints(value: Tensor, mask: Tensor) -> Tensor:
     """Mean ``(N,)`` of ``(N, K)`` over the joints that count; NaN where none does."""
-    return torch.where(mask, value, 0).sum(-1) / mask.sum(-1)
+    return value.mean(-1) if mask.all() else torch.where(mask, value, 0).sum(-1) / mask.sum(-1)
 
 
 def _drop_joints(pose: Tensor, mask: Tensor) -> Tensor:
     """Poses with zeros in the place of joints that do not count, whatever those held."""
-    return torch.where(mask[..., None], pose, 0)
+    return pose if mask.all() else torch.where(mask[..., None], pose, 0)
 
 
 def _centre(pose: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,10 +182,6 @@ def _is_one_point(centred: Tensor, mean: Tensor) -> Tensor:
     """Whether a pose about its mean is no larger than the mean's rounding error, ``(N,)``."""
     rounding = 8 * torch.finfo(centred.dtype).eps * mean.abs().amax(dim=(-2, -1))
     return centred.abs().amax(dim=(-2, -1)) <= rounding
-
-
-def _is_finite(pose: Tensor, mask: Tensor) -> Tensor:
-    return _drop_joints(pose, mask).isfinite().all(dim=-1).all(dim=-1)
 
 
 def _check_poses(pred: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:

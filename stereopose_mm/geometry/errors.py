@@ -71,7 +71,7 @@ def auc(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     thresholds = distance.new_tensor(AUC_THRESHOLDS)
     # Counted by bisection: 31 comparisons of every joint would take 31 times the memory.
     above = len(AUC_THRESHOLDS) - torch.searchsorted(thresholds, distance, right=True)
-    return _mean_of_finite(above / len(AUC_THRESHOLDS), distance, mask).to(pred.dtype)
+    return _mean_of_finite(above.double() / len(AUC_THRESHOLDS), distance, mask).to(pred.dtype)
 
 
 def bone_length_error(
@@ -100,11 +100,19 @@ def bone_length_error(
     return _mean_over_joints(error.abs(), mask[:, start] & mask[:, end]).to(pred.dtype)
 
 
-def mpjve(pred: Tensor, target: Tensor, sequence: Tensor, frame: Tensor, mask: Tensor | None = None) -> Tensor:
+def mpjve(
+    pred: Tensor,
+    target: Tensor,
+    sequence: Tensor,
+    frame: Tensor,
+    mask: Tensor | None = None,
+    step: int = 1,
+) -> Tensor:
     """Mean per-joint velocity error: MPJPE of the poses' first differences in time.
 
     Pavllo et al., "3D human pose estimation in video with temporal convolutions and semi-supervised training", CVPR
     2019. The poses may come in any order. One whose previous frame is not among them has no velocity and NaN.
+    With ``step`` the previous frame is the one so many numbers before, as where a protocol keeps every fifth.
 
     Args:
         pred: Predicted poses, ``(N, K, 3)``.
@@ -112,15 +120,16 @@ def mpjve(pred: Tensor, target: Tensor, sequence: Tensor, frame: Tensor, mask: T
         sequence: Number of the sequence, of one person in one video, that a pose is in, integer ``(N,)``.
         frame: Frame number within the sequence, integer ``(N,)``.
         mask: Joints that count, bool ``(N, K)``; a velocity counts when both positions do. Default: all.
+        step: Difference in number from a frame to the previous one. Default: 1.
 
     Returns:
-        Errors ``(N,)``, in the unit of the poses per frame.
+        Errors ``(N,)``, in the unit of the poses per ``step`` frame numbers.
 
     Raises:
         ValueError: If an argument has the wrong shape or dtype, or a sequence has a frame twice.
     """
     mask = _check_poses(pred, target, mask)
-    previous, found = previous_frame(sequence, frame)
+    previous, found = previous_frame(sequence, frame, step)
     if len(previous) != len(pred):
         raise ValueError(f'sequence is ({len(previous)},); takes one number for each of {len(pred)} poses')
     mask = mask & mask[previous] & found[:, None]
@@ -149,32 +158,38 @@ def mrpe_axis(pred_root: Tensor, target_root: Tensor, axis: int) -> Tensor:
     return (pred_root - target_root)[:, axis].abs().to(pred_root.dtype)
 
 
-def previous_frame(sequence: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
+def previous_frame(sequence: Tensor, frame: Tensor, step: int = 1) -> tuple[Tensor, Tensor]:
     """Find, for each of N frames, the one before it in the same sequence.
 
     Args:
         sequence: Numbers of sequences, integer ``(N,)``.
         frame: Frame numbers within them, integer ``(N,)``.
+        step: How much less the number of the previous frame is. Default: 1.
 
     Returns:
-        Index ``(N,)`` of the frame whose number is one less, 0 where there is none; and whether there is one, bool
-        ``(N,)``.
+        Index ``(N,)`` of the frame whose number is ``step`` less, 0 where there is none; and whether there is one,
+        bool ``(N,)``.
 
     Raises:
-        ValueError: If an argument has the wrong shape or dtype, or a sequence has a frame twice.
+        ValueError: If an argument has the wrong shape or dtype, ``step`` is not positive, or a sequence has a frame
+            twice.
     """
     for name, value in (('sequence', sequence), ('frame', frame)):
         if value.ndim != 1 or value.is_floating_point() or value.shape != frame.shape:
             raise ValueError(f'{name} is {value.dtype} {tuple(value.shape)}; takes integers (N,)')
-    # Sorted by sequence, and by frame within it: a stable sort keeps the order of the one before.
+    if not step > 0:
+        raise ValueError(f'step is {step}; takes a positive number of frames')
+    # Sorted by sequence, by remainder within it, so that frames a step apart are neighbours, and by frame within that:
+    # a stable sort keeps the order of the one before.
     order = frame.argsort(stable=True)
+    order = order[frame[order].remainder(step).argsort(stable=True)]
     order = order[sequence[order].argsort(stable=True)]
     same = sequence[order].diff() == 0
-    step = frame[order].diff()
-    if (same & (step == 0)).any():
-        twice = order[1:][same & (step == 0)][0]
+    passed = frame[order].diff()
+    if (same & (passed == 0)).any():
+        twice = order[1:][same & (passed == 0)][0]
         raise ValueError(f'frame is {frame[twice]} twice in sequence {sequence[twice]}; takes each once')
-    follows = same & (step == 1)
+    follows = same & (passed == step)
     previous, found = torch.zeros_like(order), torch.zeros_like(order, dtype=torch.bool)
     previous[order[1:]] = torch.where(follows, order[:-1], 0)
     found[order[1:]] = follows

@@ -31,7 +31,8 @@ def check(tmp_path, monkeypatch):
         config.write_text(
             "train_dataloader = dict(dataset=dict(type='MadeDataset', num=200, noise=0.005, change='CHANGE'))\n"
         )
-        return check_dataset(str(config), **options)
+        (report,) = check_dataset(str(config), **options)
+        return report
 
     return check_made
 
@@ -135,6 +136,30 @@ def test_missing_images_are_counted(check, tmp_path):
     assert report.problems == [f'1 of 200 images are missing: {folder}/199.png']
 
 
+def test_people_who_are_not_told_apart_may_differ(check):
+    def tall(records):
+        del records.meta['subject'], records.meta['sequence']
+        root = records.pose_cam[::2, :1]
+        records.pose_cam[::2] = root + (records.pose_cam[::2] - root) * 1.4
+
+    def stretched(records):
+        tall(records)
+        records.pose_cam[:5, 3] += [0, 1, 0]
+
+    assert check(tall).bone_outliers == 0
+    assert check(stretched).bone_outliers == 5
+
+
+def test_every_part_of_a_combined_data_set_is_checked(tmp_path):
+    config = tmp_path / 'combined.py'
+    parts = [dict(type='MadeDataset', num=num, noise=0.005) for num in (30, 20)]
+    dataset = dict(type='CombinedDataset', metainfo=made_dataset.MadeDataset.METAINFO, datasets=parts)
+    config.write_text(f'train_dataloader = dict(dataset={dataset})\n')
+    reports = check_dataset(str(config), out=str(tmp_path / 'out'))
+    assert [report.records for report in reports] == [30, 20]
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['0', '1']
+
+
 def test_report_is_written(check, tmp_path):
     out = tmp_path / 'out' / 'made'
     report = check(exchanged_2d, out=str(out))
@@ -149,6 +174,25 @@ def test_report_is_written(check, tmp_path):
 def test_a_config_without_the_split_is_named(check, tmp_path):
     with pytest.raises(ValueError, match='made.py: has no val_dataloader'):
         check(split='val')
+
+
+@pytest.mark.parametrize(
+    ('name', 'config', 'options', 'limit'),
+    [
+        ('h36m', 'h36m', dict(camera_param_file='cameras.pkl', protocol=None), 1.0),
+        ('mpi_inf_3dhp', 'mpiinf3dhp', dict(camera_param_file='cameras_train.pkl'), 3.0),
+    ],
+)
+def test_real_cameras_fit(shared_data, project_root, tmp_path, name, config, options, limit):
+    options |= dict(data_root=str(shared_data / 'real' / name), ann_file='annotations.npz')
+    (report,) = check_dataset(
+        str(project_root / f'configs/stereo_lift/stereo-lift_res512_8xb64-200e_{config}.py'),
+        cfg_options={f'train_dataloader.dataset.{key}': value for key, value in options.items()},
+        out=str(tmp_path),
+    )
+    assert report.records == report.with_3d == 2 and report.images == dict(images=2, missing=0)
+    assert report.residual_px['mean'] < report.residual_px['maximum'] < limit
+    assert report.problems == []
 
 
 def test_the_command_tells_by_its_exit_status(start, overrides, project_root, tmp_path):

@@ -11,7 +11,8 @@ from mmpose.evaluation.functional import keypoint_mpjpe, keypoint_pck_accuracy
 from mmpose.registry import METRICS
 
 import stereopose_mm.evaluation  # noqa: F401
-from stereopose_mm.evaluation.pose_errors import DEFAULT_METRICS, JOINTS_14, POSE_ERRORS
+from stereopose_mm.evaluation.pose_errors import DEFAULT_METRICS, JOINTS_14, JOINTS_16, POSE_ERRORS
+from stereopose_mm.evaluation.predictions_file import read_predictions
 from stereopose_mm.geometry.skeletons import get_skeleton, to_h36m_mapping
 
 ROOT = np.array([0.3, -0.2, 4.0])
@@ -75,7 +76,15 @@ def test_agrees_with_mmpose():
     j = list(JOINTS_14['h36m'])
     results = evaluate([make_sample(target[:15], pred[:15]), make_sample(target[15:], pred[15:])], pck_threshold=80)
     mask_14 = np.ones((40, 14), dtype=bool)
-    assert results['MPJPE-14'] == pytest.approx(1000 * keypoint_mpjpe(centred[0][:, j], centred[1][:, j], mask_14))
+    for alignment, key in (('none', 'MPJPE'), ('procrustes', 'P-MPJPE')):
+        subset = centred[0][:, j], centred[1][:, j]
+        assert results[f'{key}-14'] == pytest.approx(1000 * keypoint_mpjpe(*subset, mask_14, alignment))
+        subset = [np.delete(poses, 9, axis=1) for poses in centred]
+        assert results[f'{key}-16'] == pytest.approx(1000 * keypoint_mpjpe(*subset, np.ones((40, 16), bool), alignment))
+        assert len({results[key], results[f'{key}-14'], results[f'{key}-16']}) == 3
+    without_root = [poses[:, 1:] for poses in centred]
+    expected = 1000 * keypoint_mpjpe(*without_root, np.ones((40, 16), bool))
+    assert 17 / 16 * results['MPJPE'] == pytest.approx(expected)
     assert results['3DPCK'] == pytest.approx(expected_pck(*centred, 0.08))
     assert results['3DPCK-14'] == pytest.approx(expected_pck(centred[0][:, j], centred[1][:, j], 0.08))
     assert results['3DPCK-abs'] == pytest.approx(expected_pck(pred[:, j], target[:, j], 0.08))
@@ -119,6 +128,15 @@ def test_mpi_inf_3dhp_skeleton_gives_the_same_numbers():
     assert theirs == pytest.approx(evaluate([make_sample(target, pred)], metrics=['mpjpe', 'auc_3d_14']))
 
 
+def test_the_16_joints_are_human36ms_alone():
+    assert get_skeleton('h36m').joint_names[9] == 'neck_base' and 9 not in JOINTS_16['h36m']
+    assert len(JOINTS_16['h36m']) == 16
+    every = build(skeleton='mpi_inf_3dhp').metrics
+    assert set(build().metrics) - set(every) == {'mpjpe_16', 'p_mpjpe_16'}
+    with pytest.raises(ValueError, match="metrics has 'p_mpjpe_16', of joints that 'mpi_inf_3dhp' lacks"):
+        build(skeleton='mpi_inf_3dhp', metrics=['mpjpe', 'p_mpjpe_16'])
+
+
 def test_unlabelled_joints_are_left_out_of_every_metric():
     target, pred = random_poses(8, 1)
     track = dict(clip='a', frame=np.arange(8))
@@ -160,6 +178,96 @@ def test_mpjve_reads_sequences_and_frames():
     assert results['invalid'] == 1
 
 
+def test_frame_step_takes_velocities_of_kept_frames():
+    """Human3.6M at 10 fps keeps frames 0, 5, 10, ..; the numbers stay those of 50 fps."""
+    target, pred = random_poses(6, 1)
+    sample = make_sample(target, pred, clip='a', frame=5 * np.arange(6))
+    thinned = make_sample(target, pred, clip='a', frame=np.arange(6))
+    assert np.isnan(evaluate([sample], **TRACK)['MPJVE'])
+    assert evaluate([sample], frame_step=5, **TRACK) == pytest.approx(evaluate([thinned], **TRACK))
+
+
+def test_group_by_several_keys_and_mean_over_groups():
+    target, pred = random_poses(10, 1)
+    pred[6] = np.nan  # the only pose of its action
+    actions, subjects = list('eeeeeewdds'), ['S9', 'S11'] * 5
+    samples = [make_sample(target[[i]], pred[[i]], action=actions[i], subject=subjects[i]) for i in range(10)]
+    results = evaluate(samples, group_by=['action', 'subject'], metrics=['mpjpe', 'auc_3d'])
+    each = {i: evaluate([samples[i]], metrics=['mpjpe', 'auc_3d']) for i in range(10) if i != 6}
+    for key in ('MPJPE', '3DAUC'):
+        rows = {
+            label: [each[i][key] for i in each if label in (actions[i], subjects[i])] for label in actions + subjects
+        }
+        for label in ('e', 'd', 's', 'S9', 'S11'):
+            assert results[f'{key}_{label}'] == pytest.approx(np.mean(rows[label]))
+        assert np.isnan(results[f'{key}_w'])  # and so left out
+        over_actions = np.mean([np.mean(rows[label]) for label in 'eds'])
+        assert results[f'{key}_mean-over-action'] == pytest.approx(over_actions)
+        assert results[f'{key}_mean-over-subject'] == pytest.approx(np.mean([np.mean(rows[s]) for s in ('S9', 'S11')]))
+        assert results[key] == pytest.approx(np.mean([row[key] for row in each.values()])) != over_actions
+    assert [results[f'poses_{label}'] for label in ('e', 'w', 'S9')] == [6, 1, 5]
+    assert [results[f'invalid_{label}'] for label in ('e', 'w', 'S9', 'S11')] == [0, 1, 1, 0]
+    assert 'poses_mean-over-action' not in results
+
+
+def test_groups_of_which_nothing_is_known_have_no_mean():
+    target, pred = random_poses(2, 1)
+    results = evaluate([make_sample(target, np.full_like(pred, np.nan), action='w')], group_by='action')
+    assert np.isnan(results['MPJPE']) and np.isnan(results['MPJPE_mean-over-action'])
+    assert (results['poses_w'], results['invalid_w']) == (2, 2)
+
+
+def test_labels_that_collide_are_named():
+    target, pred = random_poses(2, 1)
+    sample = make_sample(target, pred, subject=['S9', 'S11'], camera=['1', 'S9'])
+    with pytest.raises(ValueError, match="camera has the label 'S9', which is a label of subject as well"):
+        evaluate([sample], group_by=['subject', 'camera'])
+    sample = make_sample(target, pred, subject='mean-over-subject')
+    with pytest.raises(ValueError, match="subject has the label 'mean-over-subject', which is the name of a result"):
+        evaluate([sample], group_by='subject')
+
+
+def test_out_file_has_the_poses_and_their_errors(tmp_path):
+    samples = make_dataset()
+    path = tmp_path / 'new' / 'run.npz'
+    options = {**OPTIONS, 'pck_threshold': 80.0}
+    results = evaluate(samples, out_file=str(path), **options)
+    assert results == evaluate(samples, **options)
+    run = read_predictions(path)
+    assert (run.skeleton, run.root_index, run.pck_threshold, len(run.name)) == ('h36m', 0, 80.0, 14)
+    assert (run.labelled.sum(), (run.labelled & ~run.valid).sum()) == (results['poses'], results['invalid']) == (14, 1)
+    target, pred = (np.concatenate([sample[part][key] for sample in samples]) for part, key in
+                    (('gt_instances', 'lifting_target'), ('pred_instances', 'keypoints_cam')))  # fmt: skip
+    np.testing.assert_allclose(run.target, target - target[:, :1], atol=1e-6)
+    np.testing.assert_allclose(run.target_root, target[:, 0], atol=1e-6)
+    np.testing.assert_allclose(run.pred, pred - pred[:, :1], atol=1e-6)
+    np.testing.assert_allclose(run.pred_cam, pred, atol=1e-6)
+    np.testing.assert_array_equal(run.pred_root, run.pred_cam[:, 0])
+    assert {str(a.dtype) for a in (run.pred, run.target, run.target_root, run.pred_cam)} == {'float32'}
+    visible = np.concatenate([sample['gt_instances']['lifting_target_visible'] for sample in samples])
+    np.testing.assert_array_equal(run.mask, visible)
+    assert run.frame.tolist() == list(range(14)) and run.sequence.tolist() == run.groups['clip'].tolist()
+    assert run.name.tolist() == ['a.jpg', *(f'b.jpg#{i}' for i in range(3)), *run.name[4:]]
+    assert len(set(run.name)) == 14 and run.groups.keys() == {'clip', 'subject'}
+    for label, column in zip(run.error_labels, run.errors.T, strict=True):
+        assert np.isnan(column[~run.valid]).all()
+        assert np.nanmean(column) == pytest.approx(results[label])
+        assert np.nanmean(column[run.groups['clip'] == 'b']) == pytest.approx(results[f'{label}_b'])
+
+
+def test_out_file_changes_nothing_that_is_reported(tmp_path):
+    """A file holds all that is predicted, but what the metrics do not need makes no pose invalid."""
+    target, pred = random_poses(3, 1)
+    sample = make_sample(target, pred, clip='a', frame=np.arange(3))
+    sample['pred_instances']['keypoints_cam'] = np.full_like(pred, np.nan)
+    path = tmp_path / 'run.npz'
+    results = evaluate([sample], metrics='mpjpe', out_file=str(path), **TRACK)
+    assert results == evaluate([sample], metrics='mpjpe', **TRACK) and results['invalid'] == 0
+    run = read_predictions(path)
+    assert np.isnan(run.pred_cam).all() and run.frame.tolist() == [0, 1, 2] and run.name.tolist()[0] == 'sample#0'
+    assert run.error_labels.tolist() == ['MPJPE'] and run.groups == {}
+
+
 def test_absolute_errors_need_absolute_ground_truth_and_predictions():
     target, pred = random_poses(3, 1)
     absolute = {'MRPE', 'MRPE-x', 'MRPE-y', 'MRPE-z', '3DPCK-abs', '3DAUC-root'}
@@ -190,6 +298,10 @@ def test_joint_that_is_not_finite_in_the_camera_is_invalid():
         (dict(pck_threshold=0), 'pck_threshold is 0; takes millimetres'),
         (dict(skeleton='coco'), "skeleton is 'coco'; takes one of"),
         (dict(frame_key='frame'), "sequence_key is None, frame_key 'frame'; takes both"),
+        (dict(frame_step=0), 'frame_step is 0; takes a whole number above 0'),
+        (dict(frame_step=2.5), 'frame_step is 2.5; takes a whole number above 0'),
+        (dict(out_file='run.json'), "out_file is 'run.json'; takes a name that ends in .npz"),
+        (dict(group_by=['action', 'action']), 'group_by is .*; takes each key once'),
     ],
 )
 def test_bad_arguments_are_named(kwargs, message):
@@ -227,7 +339,7 @@ from test_leaderboard_metrics import make_dataset, OPTIONS
 dist.init_dist('pytorch', backend='gloo')
 assert dist.get_world_size() == 2
 samples = make_dataset()
-metric = METRICS.build(dict(type='MPJPEMetric', **OPTIONS))
+metric = METRICS.build(dict(type='MPJPEMetric', out_file=sys.argv[2] + f'/from_{dist.get_rank()}.npz', **OPTIONS))
 # As DefaultSampler deals an odd number: in turn, and the first once more to fill up.
 for i in range(dist.get_rank(), len(samples) + 1, 2):
     metric.process(None, [samples[i % len(samples)]])
@@ -235,7 +347,7 @@ results = metric.evaluate(len(samples))
 with open(sys.argv[2] + f'/{dist.get_rank()}.json', 'w') as file:
     json.dump(results, file)
 """
-OPTIONS = dict(metrics='all', group_by='clip', **TRACK)
+OPTIONS = dict(metrics='all', group_by=['clip', 'subject'], frame_step=2, **TRACK)
 
 
 def make_dataset():
@@ -248,7 +360,8 @@ def make_dataset():
         visible[:, 0] = True
         if i == 2:
             pred[1] = np.nan
-        samples.append(make_sample(target, pred, visible, clip='ab'[i > 3], frame=frame + np.arange(n)))
+        meta = dict(clip='ab'[i > 3], subject=[f'S{j % 3}' for j in range(n)], img_path=f'{"abcdefg"[i]}.jpg')
+        samples.append(make_sample(target, pred, visible, frame=frame + np.arange(n), **meta))
         frame += n
     return samples
 
@@ -261,7 +374,12 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, project_root):
     arguments = [str(script), str(project_root / 'tests' / 'evaluation'), str(tmp_path)]
     done = subprocess.run([*launcher, *arguments], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
-    expected = evaluate(make_dataset(), **OPTIONS)
+    expected = evaluate(make_dataset(), out_file=str(tmp_path / 'one.npz'), **OPTIONS)
     assert (expected['poses'], expected['invalid']) == (14, 1) and set(LABELS.values()) < expected.keys()
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
+    assert not (tmp_path / 'from_1.npz').exists()
+    with np.load(tmp_path / 'from_0.npz') as file, np.load(tmp_path / 'one.npz') as one:
+        assert file.files == one.files
+        for key in one.files:
+            np.testing.assert_array_equal(file[key], one[key], err_msg=key)

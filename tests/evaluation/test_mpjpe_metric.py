@@ -11,6 +11,7 @@ from mmpose.registry import KEYPOINT_CODECS, METRICS
 from mmpose.structures import PoseDataSample
 
 import stereopose_mm.evaluation  # noqa: F401
+from stereopose_mm.evaluation.pose_errors import _CHUNK
 from stereopose_mm.geometry import alignment
 
 POSE_KEYS = ['MPJPE', 'P-MPJPE', 'N-MPJPE']
@@ -141,7 +142,8 @@ def test_known_errors():
     assert results['MPJPE'] == pytest.approx(1.0)
     assert results['MRPE'] == pytest.approx(50.0)
     assert results['reprojection-error-px'] == pytest.approx(2.5)
-    assert isinstance(results['poses'], int) and results['poses'] == 1
+    # MMEngine's log of a test writes whole numbers as null.
+    assert isinstance(results['poses'], float) and results['poses'] == 1
 
 
 def test_samples_of_many_poses_count_each_pose():
@@ -175,7 +177,7 @@ def test_batch_is_computed_without_a_loop_over_poses(monkeypatch):
     monkeypatch.setattr(alignment.torch.linalg, 'svd', count)
     samples = [make_sample(target[i::20], pred[i::20]) for i in range(20)]
     results = evaluate(samples)
-    assert batches == [20_000]
+    assert sum(batches) == 20_000 and len(batches) == -(-20_000 // _CHUNK) <= 5
     np.testing.assert_allclose(results['P-MPJPE'], expected_errors(pred[:200], target[:200])[1], rtol=0.05)
 
 

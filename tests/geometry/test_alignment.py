@@ -73,6 +73,39 @@ def test_agrees_with_scipy():
     np.testing.assert_allclose(disparity, expected, rtol=1e-9)
 
 
+def proper(pred, target):
+    """Which pairs scipy's and torchmetrics' alignments, which excuse a mirror image, do not mirror."""
+    centred = [poses - poses.mean(dim=1, keepdim=True) for poses in (pred, target)]
+    return torch.linalg.det(centred[1].mT @ centred[0]) > 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds)
+def test_agrees_with_scipy_and_torchmetrics_where_they_do_not_mirror(seed):
+    pytest.importorskip('torchmetrics')
+    from scipy.linalg import orthogonal_procrustes
+    from torchmetrics.functional.shape import procrustes_disparity
+
+    target, pred = random_poses(12, seed=seed), random_poses(12, seed=seed + 1)
+    pred = pred * torch.where(proper(pred, target), 1, -1)[:, None, None]
+    assert proper(pred, target).all()
+    aligned = procrustes_align(pred, target)
+    centred = target - target.mean(dim=1, keepdim=True)
+    disparity = ((aligned - target) ** 2).sum((1, 2)) / (centred**2).sum((1, 2))
+    torch.testing.assert_close(disparity, procrustes_disparity(target, pred), rtol=1e-9, atol=1e-12)
+    for i in range(12):
+        x = (pred[i] - pred[i].mean(0)).numpy()
+        rotation, trace = orthogonal_procrustes(x, centred[i].numpy())
+        expected = x @ rotation * trace / (x * x).sum() + target[i].mean(0).numpy()
+        np.testing.assert_allclose(aligned[i], expected, rtol=1e-9, atol=1e-12)
+    # A mirror image is the same pose to them.
+    mirrored = target * torch.tensor([-1.0, 1.0, 1.0])
+    ours = ((procrustes_align(mirrored, target) - target) ** 2).sum((1, 2)) / (centred**2).sum((1, 2))
+    theirs = procrustes_disparity(target, mirrored)
+    assert_small(theirs, 1e-12)
+    assert (ours > 1e-3).all()
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds, log_scale=st.floats(-4, 4), distance=st.floats(0, 20))
 def test_p_mpjpe_ignores_similarity_transforms(seed, log_scale, distance):

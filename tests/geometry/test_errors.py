@@ -122,6 +122,21 @@ def test_mpjve_agrees_with_mmpose_on_differences_in_any_order(seed):
     torch.testing.assert_close(result, expected[order], equal_nan=True)
 
 
+@pytest.mark.parametrize('step', [2, 5])
+def test_mpjve_of_every_kept_frame_is_that_of_the_thinned_sequence(step):
+    """Whether the frames between are there or not, and wherever the numbers begin."""
+    pred, target = random_poses(23, seed=1), random_poses(23, seed=2)
+    frame, sequence = torch.arange(-7, 16), torch.zeros(23, dtype=torch.long)
+    whole = mpjve(pred, target, sequence, frame, step=step)
+    assert whole.isfinite().tolist() == [False] * step + [True] * (23 - step)
+    for first in range(step):
+        kept = slice(first, None, step)
+        thinned = mpjve(pred[kept], target[kept], sequence[kept], frame[kept], step=step)
+        torch.testing.assert_close(thinned, whole[kept], equal_nan=True)
+        renumbered = one_sequence(pred[kept], target[kept])
+        torch.testing.assert_close(renumbered[1:], whole[kept][1:])
+
+
 def test_mpjve_counts_joints_labelled_in_both_frames():
     pred, target = random_poses(3, seed=1), random_poses(3, seed=2)
     mask = torch.ones(3, 17, dtype=torch.bool)
@@ -139,6 +154,10 @@ def test_previous_frame_of_known_sequences():
     assert found.tolist() == [True, False, False, False] and previous[0] == 2
     with pytest.raises(ValueError, match='frame is 4 twice in sequence 1'):
         previous_frame(torch.tensor([1, 0, 1]), torch.tensor([4, 4, 4]))
+    with pytest.raises(ValueError, match='frame is 9 twice in sequence 1'):
+        previous_frame(torch.tensor([1, 1, 0, 1]), torch.tensor([9, 4, 9, 9]), step=5)
+    with pytest.raises(ValueError, match='step is 0; takes a positive'):
+        previous_frame(torch.tensor([1]), torch.tensor([4]), step=0)
     with pytest.raises(ValueError, match=r'frame is torch.float32 \(3,\)'):
         previous_frame(torch.tensor([1, 0, 1]), torch.ones(3))
 
