@@ -7,9 +7,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from .datasets.human36m_files import write_human36m
+from .datasets.mpi_inf_3dhp_files import write_mpi_inf_3dhp
+from .datasets.wild3d_samples import write_release, write_wild3d
 
 ROOT = Path(__file__).resolve().parents[1]
 PATTERNS = ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'stereopose_mm/**/*.md')
@@ -20,17 +26,44 @@ FEW_PAIRS = (
     'val_dataloader.dataset.num_pairs=32 test_dataloader.dataset.num_pairs=32'
 )
 TINY = f'--cfg-options {FEW_PAIRS} param_scheduler.0.total_steps=8 train_cfg.max_epochs=2 train_cfg.val_interval=2'
+NO_TEST_WORKERS = 'test_dataloader.num_workers=0 test_dataloader.persistent_workers=False'
+NO_WORKERS = (
+    'train_dataloader.num_workers=0 train_dataloader.persistent_workers=False '
+    'val_dataloader.num_workers=0 val_dataloader.persistent_workers=False'
+)
+MIXED = (
+    '{command} --cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 val_dataloader.dataset.indices=64 '
+    'train_dataloader.batch_size=16 ' + NO_WORKERS
+)
+TINY_MIXED = (
+    '--cfg-options train_dataloader.dataset.num_pairs=256 train_dataloader.batch_size=64 '
+    'val_dataloader.dataset.num_pairs=32 param_scheduler.0.total_steps=8 train_cfg.max_epochs=2'
+)
 # What each command is run as. A command that no rule knows fails the test: a page cannot print one that nothing runs.
 RULES = [
     # make and .ci/run install and test the project: CI runs them itself, and this suite runs inside one of them.
     (r'make (setup|demo|test|lint)|\.ci/run|ruff format \.', None),
     (r'pip install -e \.', '{python} -m pip install --quiet --no-deps --no-build-isolation --dry-run -e .'),
     (r'python tools/lift\.py .*', '{command}'),
+    (
+        r'python tools/train\.py \S+_(h36m|mpiinf3dhp|wild3d)\.py',
+        '{command} --cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 train_dataloader.batch_size=4 '
+        'train_dataloader.dataset.indices=64 val_dataloader.dataset.indices=64 ' + NO_WORKERS,
+    ),
+    (r'python tools/train\.py \S+_8xb64-200e_mixed\.py', MIXED),
+    (r'python tools/train\.py \S+_1xb1024-20e_mixed\.py', '{command} ' + TINY_MIXED),
     (r'python tools/train\.py .*', '{command} ' + TINY),
-    (r'python tools/test\.py (\S+) (\S+)', '{command} --cfg-options test_dataloader.dataset.num_pairs=32'),
+    (r'python tools/test\.py \S+_(h36m|mpiinf3dhp|wild3d)\.py .* --cfg-options .*', '{command} ' + NO_TEST_WORKERS),
+    (r'python tools/test\.py \S+_(h36m|mpiinf3dhp|wild3d)\.py .*', '{command} --cfg-options ' + NO_TEST_WORKERS),
+    (r'python tools/test\.py .* --cfg-options .*', '{command} test_dataloader.dataset.num_pairs=32'),
+    (r'python tools/test\.py .*', '{command} --cfg-options test_dataloader.dataset.num_pairs=32'),
+    (r'python tools/compare\.py .*', '{command} --resamples 200'),
+    (r'python tools/check_dataset\.py .*', '{command}'),
+    (r'python tools/dataset_converters/(mpi_inf_3dhp2npz|wild_npy2wild3d|wild3d_convert)\.py .*', '{command}'),
     (r'python tools/dataset_converters/mocap2npz\.py .*', '{command}'),
     (r'python tools/compute_statistics\.py .*', '{command} --num-pairs 256'),
     (r'python tools/benchmarks/speed\.py.*', '{command} --small'),
+    (r'python tools/benchmarks/metrics\.py.*', '{command} --small'),
     (r'python tools/benchmarks/accuracy\.py.*', '{command} --epochs 1 --seeds 0 --cfg-options ' + FEW_PAIRS),
     (r'python tools/misc/publish_lifter\.py .*', '{command}'),
 ]
@@ -68,6 +101,10 @@ def sandbox(tmp_path_factory) -> Path:
     raw.mkdir(parents=True)
     for subject in ('02', '03', '09', '12'):
         write_bvh(raw / subject / f'{subject}_01.bvh')
+    write_human36m(folder / 'data/h36m')
+    write_mpi_inf_3dhp(folder / 'data/mpi_inf_3dhp')
+    write_wild3d(folder / 'data/wild3d', pictures=True)
+    write_release(folder / 'data/wild3d/raw')
     return folder
 
 
@@ -127,12 +164,18 @@ def test_pages_have_commands():
 
 def test_every_documented_command_runs(sandbox):
     # In one order: what makes a file before what reads it.
-    order = ['mocap2npz', 'compute_statistics', 'train.py', 'publish', 'test.py', '']
-    known = dict.fromkeys(command for _, command in ALL_COMMANDS)
-    for command in sorted(known, key=lambda c: next(i for i, key in enumerate(order) if key in c)):
+    order = ['2npz', 'wild_npy2wild3d', 'wild3d_convert', 'statistics', 'train.py', 'publish', 'test.py', '']
+    stages = {key: [] for key in order}
+    for command in dict.fromkeys(command for _, command in ALL_COMMANDS):
         _, template = rule_of(command)
         if template is not None:
-            run(template.format(command=command, python='python'), sandbox)
+            stages[next(key for key in order if key in command)].append(
+                template.format(command=command, python='python')
+            )
+    for key, commands in stages.items():
+        # Trainings go on with one another's checkpoints; tests, and what reads their results, do not depend on others.
+        with ThreadPoolExecutor(2 if key in ('test.py', '') else 1) as pool:
+            list(pool.map(partial(run, folder=sandbox), commands))
     assert (sandbox / 'outputs/photos/poses3d.json').exists()
     assert (sandbox / 'work_dirs/mocap/epoch_2.pth').exists()
 
