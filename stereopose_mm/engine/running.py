@@ -120,6 +120,9 @@ def test(
         metric = _find_metric(cfg, config)
         metric.setdefault('metrics', 'all')
         metric.out_file = str(Path(leaderboard, PREDICTIONS_FILE))
+    if out:
+        # Before the evaluation, which can take long: a folder that cannot be made is known at once.
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
     runner = Runner.from_cfg(cfg)
     metrics = runner.test()
     if leaderboard and runner.rank == 0:

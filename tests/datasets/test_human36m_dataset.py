@@ -629,7 +629,7 @@ def test_real_frames_through_mmposes_test_tool(shared_data, movenet_file, projec
     assert done.returncode == 0, done.stderr[-4000:]
     (written,) = tmp_path.glob('*/*.json')
     metrics = json.loads(written.read_text())
-    # MMEngine writes whole numbers, such as that of the poses, as null.
+    assert metrics['poses'] == 2 and metrics['invalid'] == 0
     for subject, (mpjpe, p_mpjpe) in REAL_ERRORS[source].items():
         assert metrics[f'MPJPE_{subject}'] == pytest.approx(mpjpe, abs=0.06)
         assert metrics[f'P-MPJPE_{subject}'] == pytest.approx(p_mpjpe, abs=0.06)
