@@ -14,8 +14,9 @@ from mmengine.logging import MMLogger
 from mmpose.registry import DATASETS
 from numpy.lib.npyio import NpzFile
 
+from ..geometry.skeletons import H36M_17
 from .camera_table import read_camera_table
-from .recorded_dataset import PoseRecords, RecordedDataset, index_of
+from .recorded_dataset import PoseRecords, RecordedDataset, drop_low_scores, index_of
 
 # The 15 actions in the order of the papers' tables.
 H36M_ACTIONS = (
@@ -259,10 +260,7 @@ class StereoHuman36mDataset(RecordedDataset):
         if found.shape[-1] == 3:
             scores = found[..., 2]
             _check_finite(path, 'score', scores[..., None], np.ones_like(scores), kept, names)
-            # A root of low score is still where everything is measured from.
-            low = scores < self.min_score
-            low[:, 0] = scores[:, 0] < 0
-            scores = np.where(low, 0, scores)
+            scores = drop_low_scores(scores, self.min_score, H36M_17.root)
         _check_finite(path, 'keypoints', keypoints, scores, kept, names)
         return keypoints, scores
 

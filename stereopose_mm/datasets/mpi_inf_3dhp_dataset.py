@@ -14,7 +14,7 @@ from mmpose.registry import DATASETS
 from ..geometry.skeletons import H36M_17, get_skeleton, to_h36m_mapping
 from .camera_table import read_camera_table
 from .converters.mpi_inf_3dhp import ACTIVITIES, SCENES
-from .recorded_dataset import PoseRecords, RecordedDataset, index_of
+from .recorded_dataset import PoseRecords, RecordedDataset, drop_low_scores, index_of
 
 _JOINTS = 17
 _ROOT = get_skeleton('mpi_inf_3dhp').root
@@ -60,6 +60,7 @@ class MpiInf3dhpDataset(RecordedDataset):
         keypoint_2d_src: ``'gt'`` or ``'detection'``.
         keypoint_2d_det_file: NPY ``(N, 17, 3)`` of the detections of all N records of ``ann_file``: pixels and score.
         keypoint_2d_det_skeleton: What they are: ``'mpi_inf_3dhp'``, ``'h36m'`` or ``'coco'``.
+        min_score: Detections scored below it count as missing, except the root, as in :func:`.apis.lift_keypoints`.
         valid_only: Leave frames out that the official evaluation does not count.
         codec: Config of a codec with ``encode_batch``.
         pipeline: MMPose transforms.
@@ -86,6 +87,7 @@ class MpiInf3dhpDataset(RecordedDataset):
         keypoint_2d_src: str = 'gt',
         keypoint_2d_det_file: str | None = None,
         keypoint_2d_det_skeleton: str = 'mpi_inf_3dhp',
+        min_score: float = 0.1,
         valid_only: bool = True,
         codec: dict | None = None,
         pipeline: Sequence | None = None,
@@ -112,7 +114,7 @@ class MpiInf3dhpDataset(RecordedDataset):
         self.scale, self.joints, self.keypoint_2d_src = scale, joints, keypoint_2d_src
         self.keypoint_2d_det_file = keypoint_2d_det_file and _join(data_root, keypoint_2d_det_file)
         self.keypoint_2d_det_skeleton = keypoint_2d_det_skeleton
-        self.valid_only = valid_only
+        self.min_score, self.valid_only = min_score, valid_only
         if metainfo is None:
             metainfo = dict(from_file=f'configs/_base_/datasets/{joints}.py')
         super().__init__(codec, pipeline, metainfo, indices, test_mode)
@@ -261,7 +263,9 @@ class MpiInf3dhpDataset(RecordedDataset):
             records, keypoints=detections[..., :2], keypoints_visible=detections[..., 2].clip(0, 1).astype(np.float32)
         )
         mapped = detected.to_h36m(self.keypoint_2d_det_skeleton) if self.joints == 'h36m' else detected
-        return replace(records, keypoints=mapped.keypoints, keypoints_visible=mapped.keypoints_visible)
+        root = get_skeleton(self.joints).root
+        scores = drop_low_scores(mapped.keypoints_visible, self.min_score, root)
+        return replace(records, keypoints=mapped.keypoints, keypoints_visible=scores)
 
     def _chosen(self, arrays: dict[str, np.ndarray], meta: dict[str, np.ndarray]) -> np.ndarray:
         """Which records to take, bool ``(N,)``."""

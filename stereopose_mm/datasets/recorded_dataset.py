@@ -194,6 +194,19 @@ class RecordedDataset(LiftingDataset):
         return [self.records.camera_params[camera] for camera in self.records.camera_index[indices]]
 
 
+def drop_low_scores(scores: np.ndarray, min_score: float, root_index: int) -> np.ndarray:
+    """Scores with 0, which is missing, for those below a limit; as :func:`.apis.lift_keypoints` does.
+
+    Args:
+        scores: ``(N, K)`` of detected keypoints.
+        min_score: The limit.
+        root_index: Joint that counts at any score above 0: it is where everything is measured from.
+    """
+    low = scores < min_score
+    low[:, root_index] = scores[:, root_index] < 0
+    return np.where(low, 0, scores).astype(scores.dtype)
+
+
 def _plain(values: np.ndarray) -> list:
     """Rows of an array: numbers and text as Python's own, arrays as arrays."""
     return values.tolist() if values.ndim == 1 else list(values)

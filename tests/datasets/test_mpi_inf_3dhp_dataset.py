@@ -181,8 +181,9 @@ def test_keypoints_outside_the_image_are_missing_and_their_joints_are_not(made, 
 def test_detections(made, tmp_path, skeleton):
     folder, _ = made
     rng = np.random.default_rng(0)
-    detections = np.concatenate([rng.uniform(0, 1000, (84, 17, 2)), rng.uniform(0, 1, (84, 17, 1))], -1)
-    detections[0, 3, 2] = 0
+    detections = np.concatenate([rng.uniform(0, 1000, (84, 17, 2)), rng.uniform(0.1, 1, (84, 17, 1))], -1)
+    detections[0, 3, 2] = 0.05
+    detections[0, 4, 2] = 0
     np.save(tmp_path / 'detections.npy', detections)
     dataset = build(
         folder,
@@ -196,9 +197,10 @@ def test_detections(made, tmp_path, skeleton):
     matrix, known = mapping_matrix(skeleton)
     np.testing.assert_allclose(sample['keypoints'][0][known], (matrix @ detections[row, :, :2])[known], rtol=1e-5)
     np.testing.assert_array_equal(sample['keypoints_visible'][0] > 0, known)
-    # Joint 3 of the first record was not detected.
-    lost = np.flatnonzero(matrix[:, 3])
+    # Joint 4 of the first record was not detected, joint 3 hardly.
+    lost, low = (np.flatnonzero(matrix[:, joint]) for joint in (4, 3))
     assert (dataset[0]['keypoints_visible'][0, lost] == 0).all()
+    assert (dataset[0]['keypoints_visible'][0, low] == 0).all()
     assert not dataset.exact_keypoints
     np.testing.assert_allclose(sample['lifting_target'], build(folder)[row]['lifting_target'])
 
@@ -429,8 +431,6 @@ def test_real_frames_through_mmposes_own_command(real, project_root, tmp_path):
 def test_real_frames_with_real_detections(real, project_root, shared_data, tmp_path):
     people = read_detections(shared_data / 'real/mpi_inf_3dhp/movenet_keypoints.json')
     pixels, scores = coco_to_h36m(people.keypoints, people.scores)
-    # As the lifting command takes them: below a score of 0.1 a keypoint is missing.
-    scores = np.where(scores < 0.1, 0, scores)
     np.save(tmp_path / 'detections.npy', np.concatenate([pixels, scores[..., None]], -1))
     config = Config.fromfile(project_root / CONFIG)
     config.test_dataloader.update(num_workers=0, persistent_workers=False)
