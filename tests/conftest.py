@@ -3,11 +3,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 # Small tensors are slower on many threads, and other processes may share the cores.
 torch.set_num_threads(1)
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile('untimed', deadline=None)
+settings.load_profile('untimed')
 
 
 @pytest.fixture(scope='session')

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory, project_root):
         cwd=source,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     (path,) = (source / 'dist').glob('*.whl')

@@ -169,6 +169,7 @@ class MocapDataset(LiftingDataset):
 
     def _batch(self, indices: Sequence[int]) -> LiftingBatch:
         pairs, frames = self._pairs(indices)
+        frames = frames.tolist()
         clips = [self._frame_clip[frame] for frame in frames]
         meta = dict(
             # A list, as MMPose's datasets of sequences have it.

@@ -78,7 +78,7 @@ def test_two_processes_without_a_gpu(tmp_path, project_root):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / 'done-0').exists() and (tmp_path / 'done-1').exists()

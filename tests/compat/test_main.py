@@ -21,7 +21,7 @@ def test_script_imports_mmpose_first(tmp_path, project_root):
         cwd=project_root,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "beside the script ['--flag', 'x']\n"

@@ -198,9 +198,9 @@ def test_real_cameras_fit(shared_data, project_root, tmp_path, name, config, opt
 def test_the_command_tells_by_its_exit_status(start, overrides, project_root, tmp_path):
     config = project_root / 'configs/stereo_lift/stereo-lift_res512_1xb1024-20e_mocap.py'
     process = start('tools/check_dataset.py', config, '--split', 'test', '--out', tmp_path / 'out', *overrides)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert 'No problem found.' in output and (tmp_path / 'out/contact_sheet.png').exists()
     process = start('tools/check_dataset.py', config, '--cfg-options', 'train_dataloader.dataset.ann_file=absent.npz')
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 1 and 'error: absent.npz: no such file' in output

@@ -372,7 +372,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, project_root):
     environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(project_root)}
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     arguments = [str(script), str(project_root / 'tests' / 'evaluation'), str(tmp_path)]
-    done = subprocess.run([*launcher, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*launcher, *arguments], env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     expected = evaluate(make_dataset(), out_file=str(tmp_path / 'one.npz'), **OPTIONS)
     assert (expected['poses'], expected['invalid']) == (14, 1) and set(LABELS.values()) < expected.keys()
