@@ -331,7 +331,10 @@ def test_a_signal_leaves_nothing(main, tmp_path, detections, tiny_lifter, number
 
     done = threading.Event()
     found = detections(*(record(i) for i in range(1000)))
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the tool has its own; the test must outlive a late one
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_IGN),  # the tool has its own; a late one ends no test
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored in background jobs
+    }
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
@@ -339,7 +342,8 @@ def test_a_signal_leaves_nothing(main, tmp_path, detections, tiny_lifter, number
     finally:
         done.set()
         thread.join()
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     assert (stopped, output) == (status, '')
     assert errors == ('interrupted\n' if number == signal.SIGINT else '')
     assert [path.name for path in tmp_path.iterdir()] == ['found.json']
