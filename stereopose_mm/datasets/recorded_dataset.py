@@ -120,9 +120,9 @@ class PoseRecords:
 class RecordedDataset(LiftingDataset):
     """Base of the data sets that read their pairs from files; see :class:`LiftingDataset`.
 
-    A subclass has :meth:`_load`, and ``img_prefix`` if it puts the folder of the images before their names. Data
-    samples have ``img_path``, ``target_img_path`` (the name in the file, without that folder) and the records'
-    ``meta``.
+    A subclass has :meth:`_load`, ``img_prefix`` if it puts the folder of the images before their names, and
+    ``keypoint_2d_src`` ``'detection'`` if the 2D is a detector's. Data samples have ``img_path``, ``target_img_path``
+    (the name in the file, without that folder) and the records' ``meta``.
 
     Args:
         codec: Config of a codec with ``encode_batch``.
@@ -133,6 +133,7 @@ class RecordedDataset(LiftingDataset):
     """
 
     img_prefix = ''
+    keypoint_2d_src = 'gt'
 
     def __init__(
         self,
@@ -155,7 +156,7 @@ class RecordedDataset(LiftingDataset):
     @property
     def exact_keypoints(self) -> bool:
         """Whether the 2D keypoints are the annotated ones; see :class:`LiftingDataset`."""
-        return getattr(self, 'keypoint_2d_src', 'gt') == 'gt'
+        return self.keypoint_2d_src == 'gt'
 
     @property
     def source(self) -> str:

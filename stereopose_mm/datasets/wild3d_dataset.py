@@ -12,9 +12,9 @@ from mmpose.registry import DATASETS
 
 from ..geometry import DEFAULT_FOV_DEG, Camera
 from .recorded_dataset import PoseRecords, RecordedDataset
-from .wild3d_files.coco_json import CHUNK, read_coco
+from .wild3d_files.coco_reader import read_coco
 from .wild3d_files.parquet_shards import count_rows, find_shards, iter_parquet
-from .wild3d_files.schema import column_array, skeleton_of
+from .wild3d_files.schema import CHUNK, column_array, skeleton_of
 
 # What training needs; the other columns are not read.
 _COLUMNS = (

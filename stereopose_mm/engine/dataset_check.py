@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
-from mmengine.utils import import_modules_from_strings
+from mmengine.registry import DefaultScope
 from mmpose.datasets.dataset_wrappers import CombinedDataset
 from mmpose.registry import DATASETS
 from rich.progress import track
@@ -27,7 +27,6 @@ from .dataset_report import DatasetReport
 
 _CHUNK = 4096
 _GROUP_KEYS = ('source_dataset', 'subject', 'action', 'activity', 'scene', 'camera')
-_PERSON_KEYS = ('subject', 'sequence')
 # A leg longer or shorter than any adult's or schoolchild's: the unit is wrong.
 _LEG_METRES = (0.35, 1.3)
 # A bone may be this much off the median of one person, or of people who are not told apart.
@@ -102,12 +101,9 @@ def _build(config: str, split: str, cfg_options: dict | None) -> list[LiftingDat
     cfg = Config.fromfile(config)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
-    if cfg.get('custom_imports'):
-        import_modules_from_strings(**cfg.custom_imports)
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
         raise ValueError(f'{config}: has no {split}_dataloader')
-    init_default_scope(cfg.get('default_scope', 'mmpose'))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpose')):
         dataset = DATASETS.build(loader.dataset)
     datasets = dataset.datasets if isinstance(dataset, CombinedDataset) else [dataset]
@@ -136,6 +132,10 @@ class _Found:
     def name(self, record: int) -> str:
         path = self.meta.get('img_path')
         return f'record {record}' + ('' if path is None else f' ({path[record]})')
+
+    def people(self, keys: Sequence[str]) -> np.ndarray | None:
+        """What tells people apart: the first of these keys that the records have."""
+        return next((self.meta[key].astype(str) for key in keys if key in self.meta), None)
 
     def some(self, mask: torch.Tensor) -> str:
         """The first records of a mask, in words."""
@@ -246,22 +246,21 @@ def _report_residuals(report, found: _Found, skeleton: Skeleton, limit: float, e
         values = ', '.join(f'{name} ({report.residual_by_camera_px[name]:.1f} px)' for name in wrong)
         report.problems.append(f'2D and 3D do not fit together in camera {values}: wrong intrinsics or lens')
     off = of_record > limit
-    if off.float().mean() > _FEW:
-        report.problems.append(f'2D and 3D are more than {limit:g} px apart in {int(off.sum()):,}: {found.some(off)}')
-    elif off.any():
-        report.notes.append(f'2D and 3D are more than {limit:g} px apart in {int(off.sum()):,}: {found.some(off)}')
+    if off.any():
+        texts = report.problems if off.float().mean() > _FEW else report.notes
+        texts.append(f'2D and 3D are more than {limit:g} px apart in {int(off.sum()):,}: {found.some(off)}')
     _flag(found, off, '2D and 3D apart', of_record)
 
 
 def _report_bones(report: DatasetReport, found: _Found, skeleton: Skeleton) -> None:
     if found.bones.isnan().all():
         return
-    person = next((found.meta[key] for key in _PERSON_KEYS if key in found.meta), None)
+    person = found.people(('subject', 'sequence'))
     tolerance, whose = _BONE_TOLERANCE, "that person's"
     if person is None:
-        person = np.zeros(report.records, dtype=int)
+        person = np.full(report.records, '')
         tolerance, whose = _BONE_TOLERANCE_OF_ALL, "everybody's"
-    names, index = np.unique(person.astype(str), return_inverse=True)
+    names, index = np.unique(person, return_inverse=True)
     deviation = torch.full(found.bones.shape, torch.nan)
     for number in range(len(names)):
         mask = torch.from_numpy(index == number)
@@ -292,8 +291,8 @@ def _report_swaps(report, found: _Found, skeleton: Skeleton, limit: float, exact
         frame = torch.from_numpy(found.meta['frame'].astype(np.int64))
         between = pair_checks.exchanged_between_frames(found.pose, found.pose_visible, sequence, frame, skeleton)
     whole = torch.zeros_like(against)
-    person = next((found.meta[key] for key in ('sequence', 'subject') if key in found.meta), None)
-    person = np.zeros(report.records, dtype=int) if person is None else person
+    person = found.people(('sequence', 'subject'))
+    person = np.full(report.records, '') if person is None else person
     for name in np.unique(person):
         mask = torch.from_numpy(person == name)
         backward = found.backward[mask]

@@ -157,13 +157,7 @@ def compare(
     names, runs = tuple(runs), list(pair_poses(runs).values())
     _check_settings(names, runs, label)
     first = runs[0]
-    errors = np.stack([error_of(run, label) for run in runs], axis=1)
-    counted = ~np.isnan(errors).any(axis=1)
-    for name, error in zip(names, errors.T, strict=True):
-        if np.isnan(error).all():
-            raise ValueError(f'{name}: has no {label}; has {known_labels({name: runs[names.index(name)]})}')
-    if not counted.any():
-        raise ValueError(f'no pose has {label} in every run')
+    errors, counted = _errors_of(names, runs, label)
     cluster, num_clusters, unit = _clusters(names[0], first, counted, cluster_by)
 
     groups: dict[str, str] = {}
@@ -221,6 +215,18 @@ def _check_settings(names: Sequence[str], runs: Sequence[Predictions], label: st
             raise ValueError(
                 f'{name}: {label} is at {run.pck_threshold:g} mm; that of {names[0]} at {runs[0].pck_threshold:g} mm'
             )
+
+
+def _errors_of(names: Sequence[str], runs: Sequence[Predictions], label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Errors ``(N, R)`` of the poses in each run, and which poses have one in every run, bool ``(N,)``."""
+    errors = np.stack([error_of(run, label) for run in runs], axis=1)
+    for name, run, error in zip(names, runs, errors.T, strict=True):
+        if np.isnan(error).all():
+            raise ValueError(f'{name}: has no {label}; has {known_labels({name: run})}')
+    counted = ~np.isnan(errors).any(axis=1)
+    if not counted.any():
+        raise ValueError(f'no pose has {label} in every run')
+    return errors, counted
 
 
 def _check_key(name: str, run: Predictions, key: str) -> None:

@@ -42,9 +42,7 @@ def main():
     except (ValueError, OSError) as error:
         print(f'wild_npy2wild3d: error: {error}', file=sys.stderr)
         return 2
-    print(
-        f'{done.rows} people, {len(done.written)} files written, {len(done.kept)} kept -> {args.out}', file=sys.stderr
-    )
+    print(f'{done} -> {args.out}', file=sys.stderr)
     return 0
 
 

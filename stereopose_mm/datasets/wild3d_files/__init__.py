@@ -1,7 +1,8 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
 """The Wild-3D format: its columns, COCO-format JSON, Parquet shards, and the original release's file."""
 
-from .coco_json import read_coco, write_coco
+from .coco_reader import read_coco
+from .coco_writer import write_coco
 from .convert import Conversion, convert_wild3d, convert_wild_npy
 from .parquet_shards import (
     ShardWriter,

@@ -11,9 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..progress import conversion_progress
-from .coco_json import CHUNK, read_coco, write_coco
+from .coco_reader import read_coco
+from .coco_writer import write_coco
 from .parquet_shards import ShardWriter, count_rows, find_shards, iter_parquet, read_origin, shard_name, shard_rows
-from .schema import SCHEMA_VERSION, info_of, skeleton_of
+from .schema import CHUNK, SCHEMA_VERSION, info_of, skeleton_of
 from .wild_npy import read_wild_npy
 
 _BLOCK = 1 << 20
@@ -32,6 +33,10 @@ class Conversion:
     rows: int = 0
     written: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f'{self.rows} people, {len(self.written)} files written, {len(self.kept)} kept'
 
 
 def convert_wild3d(

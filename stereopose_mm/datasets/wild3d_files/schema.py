@@ -19,6 +19,10 @@ QUALITY_COLUMNS = ('detection_score', 'reprojection_error', 'search_residual')
 PROVENANCE_COLUMNS = ('source', 'source_record', 'generator', 'config_hash', 'seed')
 #: Coefficients of a lens, in OpenCV's order: k1 k2 p1 p2 k3 k4 k5 k6.
 NUM_DISTORTION = 8
+#: What a camera is described by in JSON.
+CAMERA_KEYS = ('fx', 'fy', 'cx', 'cy', 'width', 'height', 'distortion')
+#: Rows that are converted together.
+CHUNK = 16384
 
 _DTYPES = {
     pa.int64(): np.int64,
