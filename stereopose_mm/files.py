@@ -1,12 +1,20 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and reading NPZ files with errors that name them."""
 
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+#: What reading an array of a broken NPZ raises.
+NPZ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @contextmanager
@@ -26,3 +34,41 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def open_npz(path: str | Path, hint: str) -> NpzFile:
+    """Open an NPZ of plain arrays; each is read when it is asked for.
+
+    Args:
+        path: The file.
+        hint: What to do where it is missing, for the message.
+
+    Raises:
+        ValueError: If it is missing or no NPZ; names the file.
+    """
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ValueError(f'{path}: no such file; {hint}') from error
+    except NPZ_ERRORS as error:
+        raise ValueError(f'{path}: not a readable NPZ of plain arrays: {error}') from error
+    if not isinstance(archive, NpzFile):
+        raise ValueError(f'{path}: takes an NPZ, has one array {archive.shape}')
+    return archive
+
+
+def read_npz(path: str | Path, hint: str) -> dict[str, np.ndarray]:
+    """Read all arrays of an NPZ.
+
+    Args:
+        path: The file.
+        hint: See :func:`open_npz`.
+
+    Raises:
+        ValueError: If it is missing or cannot be read; names the file.
+    """
+    with open_npz(path, hint) as archive:
+        try:
+            return {key: archive[key] for key in archive.files}
+        except NPZ_ERRORS as error:
+            raise ValueError(f'{path}: not a readable NPZ of plain arrays: {error}') from error

@@ -4,8 +4,6 @@ from __future__ import annotations
 import fnmatch
 import os.path as osp
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +12,7 @@ from mmengine.logging import MMLogger
 from mmpose.registry import DATASETS
 from numpy.lib.npyio import NpzFile
 
+from ..files import NPZ_ERRORS, open_npz
 from ..geometry.skeletons import H36M_17
 from .camera_table import read_camera_table
 from .recorded_dataset import PoseRecords, RecordedDataset, drop_low_scores, index_of
@@ -162,7 +161,7 @@ class StereoHuman36mDataset(RecordedDataset):
 
     def _load(self) -> PoseRecords:
         path = self.ann_file
-        with _open_npz(path) as archive:
+        with open_npz(path, 'docs/datasets/human36m.md says how to make it') as archive:
             names = _read_names(archive, path)
             clip_of, frames, clips = _parse_names(names, path)
             cameras = read_camera_table(self.camera_param_file)
@@ -248,7 +247,7 @@ class StereoHuman36mDataset(RecordedDataset):
         path = self.det_file
         try:
             found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except NPZ_ERRORS as error:
             raise ValueError(f'{path}: not a readable NPY of a plain array: {error}') from error
         if not isinstance(found, np.ndarray) or found.ndim != 3 or found.shape[1:] not in ((17, 2), (17, 3)):
             got = found.shape if isinstance(found, np.ndarray) else 'an NPZ'
@@ -274,24 +273,12 @@ def _describe(path: str, key: str, record: int, names: np.ndarray) -> str:
     return f'{path}: {key} of record {record} ({names[record]})'
 
 
-def _open_npz(path: str) -> NpzFile:
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ValueError(f'{path}: no such file; docs/datasets/human36m.md says how to make it') from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path}: not a readable NPZ of plain arrays: {error}') from error
-    if not isinstance(archive, NpzFile):
-        raise ValueError(f'{path}: takes an NPZ, has one array {archive.shape}')
-    return archive
-
-
 def _read_array(archive: NpzFile, path: str, key: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
     if key not in archive.files:
         raise ValueError(f'{path}: no key {key!r}; it has {sorted(archive.files)}')
     try:
         array = archive[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except NPZ_ERRORS as error:
         raise ValueError(f'{path}: {key} cannot be read: {error}') from error
     if shape is not None and array.shape != shape:
         raise ValueError(f'{path}: {key} is {array.shape}; takes {shape}, for {shape[0]} names in imgname')

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import fnmatch
 import os.path as osp
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from mmpose.registry import DATASETS
 from torch import Tensor
 
+from ..files import read_npz
 from ..geometry import Camera
 from .detector_noise import DetectorNoise
 from .lifting_dataset import LiftingBatch, LiftingDataset
@@ -201,13 +201,7 @@ def load_mocap(path: str) -> dict[str, np.ndarray]:
     Raises:
         ValueError: If it is missing, unreadable or not such a file; names the file and the key.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            clips = {key: archive[key] for key in archive.files}
-    except FileNotFoundError as error:
-        raise ValueError(f'{path}: no such file; make it with tools/dataset_converters/mocap2npz.py') from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path}: not a readable NPZ of plain arrays: {error}') from error
+    clips = read_npz(path, 'make it with tools/dataset_converters/mocap2npz.py')
     missing = [key for key in _NPZ_KEYS if key not in clips]
     if missing:
         raise ValueError(f'{path}: no key {missing[0]!r}; it has {sorted(clips)}')

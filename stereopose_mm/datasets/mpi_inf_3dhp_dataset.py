@@ -4,13 +4,13 @@ from __future__ import annotations
 import fnmatch
 import os.path as osp
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from mmpose.registry import DATASETS
 
+from ..files import read_npz
 from ..geometry.skeletons import H36M_17, get_skeleton, to_h36m_mapping
 from .camera_table import read_camera_table
 from .converters.mpi_inf_3dhp import ACTIVITIES, SCENES
@@ -151,16 +151,9 @@ class MpiInf3dhpDataset(RecordedDataset):
 
     def _read_npz(self) -> dict[str, np.ndarray]:
         path = self.ann_file
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-        except FileNotFoundError as error:
-            raise ValueError(
-                f'{path}: no such file; make it with tools/dataset_converters/mpi_inf_3dhp2npz.py or '
-                "MMPose's preprocess_mpi_inf_3dhp.py"
-            ) from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f'{path}: not a readable NPZ of plain arrays: {error}') from error
+        arrays = read_npz(
+            path, "make it with tools/dataset_converters/mpi_inf_3dhp2npz.py or MMPose's preprocess_mpi_inf_3dhp.py"
+        )
         wanted = [*_NPZ_KEYS, *(_OWN_KEYS if 'sequence' in arrays or 'camera_name' in arrays else ())]
         missing = [key for key in wanted if key not in arrays]
         if missing:
