@@ -37,7 +37,7 @@ class AmcMotion:
     frames: np.ndarray
     fps: float
 
-    def ends(self, frames: slice = slice(None)) -> np.ndarray:
+    def placed(self, frames: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Place the bones' ends in the world.
 
         A bone b with axis frame C and motion M turns by ``L = C M C^-1`` against its parent, and
@@ -47,7 +47,8 @@ class AmcMotion:
             frames: Which frames.
 
         Returns:
-            ``(F, B, 3)`` metres, in the order of the skeleton's bones; the root's is its place.
+            Ends ``(F, B, 3)`` in metres, in the order of the skeleton's bones (the root's is its
+            place), and the bones' turns from the skeleton at rest ``(F, B, 3, 3)``.
         """
         bones = self.skeleton.bones
         values = self.frames[frames]
@@ -70,7 +71,11 @@ class AmcMotion:
                 starts[:, index] = bones[bone.parent].vector
         places, world = forward_kinematics([b.parent for b in bones], starts, rotations)
         vectors = np.stack([bone.vector for bone in bones])
-        return (places + np.einsum('fbij,bj->fbi', world, vectors)) * self.skeleton.unit
+        return (places + np.einsum('fbij,bj->fbi', world, vectors)) * self.skeleton.unit, world
+
+    def ends(self, frames: slice = slice(None)) -> np.ndarray:
+        """Give the bones' ends: ``(F, B, 3)`` metres, in the order of the skeleton's bones."""
+        return self.placed(frames)[0]
 
     def h36m(self, frames: slice = slice(None)) -> np.ndarray:
         """Give the poses in H36M-17.

@@ -58,7 +58,7 @@ class BvhMotion:
         """Frames a second."""
         return 1.0 / self.frame_time
 
-    def positions(self, frames: slice = slice(None)) -> np.ndarray:
+    def placed(self, frames: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Place the joints in the world.
 
         A joint's position channels replace its offset, axis by axis; its rotation channels
@@ -68,7 +68,7 @@ class BvhMotion:
             frames: Which frames.
 
         Returns:
-            ``(F, J, 3)`` in the file's unit and axes.
+            Positions ``(F, J, 3)`` in the file's unit and axes, and world rotations ``(F, J, 3, 3)``.
         """
         values = self.frames[frames]
         translations = np.tile(self.offsets, (len(values), 1, 1))
@@ -83,7 +83,11 @@ class BvhMotion:
             turning = [c for c, channel in enumerate(channels) if channel.endswith('rotation')]
             axes = ''.join(channels[c][0] for c in turning)
             rotations[:, joint] = euler_rotation(axes, np.deg2rad(block[:, turning]))
-        return forward_kinematics(self.parents, translations, rotations)[0]
+        return forward_kinematics(self.parents, translations, rotations)
+
+    def positions(self, frames: slice = slice(None)) -> np.ndarray:
+        """Give the joints' places: ``(F, J, 3)`` in the file's unit and axes."""
+        return self.placed(frames)[0]
 
     def h36m(self, frames: slice = slice(None), unit: float = 0.01) -> np.ndarray:
         """Give the poses in H36M-17.
@@ -98,7 +102,7 @@ class BvhMotion:
         Raises:
             MotionFileError: If the skeleton lacks a joint that H36M-17 needs.
         """
-        joints = self._h36m_joints()
+        joints = self.h36m_joints()
         source = self.positions(frames)[:, joints] * unit
         poses = np.empty((len(source), 17, 3))
         poses[:, H36M_INDICES] = source
@@ -106,9 +110,18 @@ class BvhMotion:
         poses[:, 10] = poses[:, 9] + HEAD_TOP * (poses[:, 9] - poses[:, 8])
         return poses
 
-    def _h36m_joints(self) -> list[int]:
+    def plain_names(self) -> dict[str, int]:
+        """Give each joint's index under its name in lower case, without name space."""
         # Some exporters put a name space before the name: 'mixamorig:Hips'.
-        index = {name.lower().rsplit(':', 1)[-1]: i for i, name in enumerate(self.names)}
+        return {name.lower().rsplit(':', 1)[-1]: i for i, name in enumerate(self.names)}
+
+    def h36m_joints(self) -> list[int]:
+        """Give the joints at which H36M-17 joints 1..9 and 11..16 stand.
+
+        Raises:
+            MotionFileError: If the skeleton lacks a joint that H36M-17 needs.
+        """
+        index = self.plain_names()
         missing = {}
         for naming, text in NAMINGS.items():
             wanted = text.split()

@@ -12,11 +12,11 @@ import numpy as np
 
 from ...files import whole_file
 from ..progress import conversion_progress
-from .amc import parse_amc
+from .amc import AmcMotion, parse_amc
 from .archive import Source, decode, find_skeleton, find_sources, motion_kind, read_motions
 from .asf import parse_asf
-from .bvh import parse_bvh
-from .deepmimic import parse_deepmimic, parse_deepmimic_skeleton
+from .bvh import BvhMotion, parse_bvh
+from .deepmimic import DeepMimicMotion, parse_deepmimic, parse_deepmimic_skeleton
 from .kinematics import MotionFileError
 
 SCHEMA_VERSION = 1
@@ -47,6 +47,21 @@ class ConvertOptions:
                 raise ValueError(f'{name} takes a positive number, got {value}')
         if self.bvh_drop_first < 0:
             raise ValueError(f'bvh_drop_first takes 0 or more, got {self.bvh_drop_first}')
+
+
+@dataclass
+class MotionFrames:
+    """A parsed motion and which of its frames are kept.
+
+    Attributes:
+        motion: The motion.
+        frames: Its frames that are kept.
+        fps: Frames a second that are kept.
+    """
+
+    motion: BvhMotion | AmcMotion | DeepMimicMotion
+    frames: slice
+    fps: float
 
 
 @dataclass
@@ -108,10 +123,41 @@ def convert_mocap(
     Raises:
         ValueError: If a source does not exist or is of no known kind, or `out` is no .npz name.
     """
+    options = options or ConvertOptions()
+
+    def make(clip: MotionFrames, name: str, subject: str, kind: str) -> Clip:
+        return Clip(name, subject, kind, clip.fps, _h36m(clip, options))
+
+    return convert_clips(sources, out, options, make, pack_clips, report)
+
+
+def convert_clips(
+    sources: list[str | Path],
+    out: str | Path,
+    options: ConvertOptions,
+    make: Callable[[MotionFrames, str, str, str], Clip],
+    pack: Callable[[list[Clip]], dict[str, np.ndarray]],
+    report: Callable[[str], None] | None = None,
+) -> ConvertSummary:
+    """Turn motion files into clips and write them as one NPZ file; `convert_mocap` says how.
+
+    Args:
+        sources: BVH, AMC and DeepMimic motion files, folders and archives of them.
+        out: The NPZ file.
+        options: How to convert.
+        make: Makes a clip of a motion, its name, its subject and its kind.
+        pack: Lays the clips out as arrays; not called without a clip.
+        report: Told of each skipped file in one line; default prints it to stderr.
+
+    Returns:
+        What was converted. Without a single clip no file is written.
+
+    Raises:
+        ValueError: If a source does not exist or is of no known kind, or `out` is no .npz name.
+    """
     out = Path(out)
     if out.suffix != '.npz' or not out.parent.is_dir():
         raise ValueError(f'out takes a .npz file in a folder that exists, got {out}')
-    options = options or ConvertOptions()
     found = find_sources(sources)
     summary = ConvertSummary()
     with conversion_progress() as progress:
@@ -123,12 +169,12 @@ def convert_mocap(
 
         clips = []
         for source in found:
-            for clip in _convert_source(source, options, skip):
+            for clip in _convert_source(source, options, make, skip):
                 if clip is not None:
                     clips.append(clip)
                 progress.advance(task)
     if clips:
-        arrays = pack_clips(clips)
+        arrays = pack(clips)
         _save_npz(out, arrays)
         summary.clips, summary.frames = len(clips), len(arrays['joints'])
     return summary
@@ -181,10 +227,26 @@ def convert_text(
     Raises:
         MotionFileError: If the file or its skeleton is broken, or nothing is left of it.
     """
-    first, more = 0, {}
+    clip = read_motion(text, kind, file, options, skeleton)
+    return _h36m(clip, options), clip.fps
+
+
+def read_motion(
+    text: str,
+    kind: str,
+    file: str,
+    options: ConvertOptions,
+    skeleton: tuple[str, str] | None = None,
+) -> MotionFrames:
+    """Parse one motion file and choose its frames; takes what `convert_text` takes.
+
+    Raises:
+        MotionFileError: If the file or its skeleton is broken, or nothing is left of it.
+    """
+    first = 0
     if kind == 'bvh':
         motion = parse_bvh(text, file)
-        first, more = options.bvh_drop_first, {'unit': options.bvh_unit}
+        first = options.bvh_drop_first
     elif kind == 'asfamc':
         motion = parse_amc(text, parse_asf(skeleton[1], skeleton[0]), file, options.amc_fps)
     else:
@@ -192,7 +254,12 @@ def convert_text(
     step = max(1, round(motion.fps / options.fps))
     if first >= len(motion.frames):
         raise MotionFileError(file, 0, f'only {len(motion.frames)} frame(s), {first} to drop')
-    return motion.h36m(slice(first, None, step), **more), motion.fps / step
+    return MotionFrames(motion, slice(first, None, step), motion.fps / step)
+
+
+def _h36m(clip: MotionFrames, options: ConvertOptions) -> np.ndarray:
+    more = {'unit': options.bvh_unit} if isinstance(clip.motion, BvhMotion) else {}
+    return clip.motion.h36m(clip.frames, **more)
 
 
 def subject_of(kind: str, path: str, prefix: str) -> str:
@@ -217,7 +284,10 @@ def subject_of(kind: str, path: str, prefix: str) -> str:
 
 
 def _convert_source(
-    source: Source, options: ConvertOptions, skip: Callable[[MotionFileError], None]
+    source: Source,
+    options: ConvertOptions,
+    make: Callable[[MotionFrames, str, str, str], Clip],
+    skip: Callable[[MotionFileError], None],
 ) -> Iterator[Clip | None]:
     """Give a clip for each motion file of a source, None for each that was skipped."""
     known = len(source.errors)
@@ -225,17 +295,16 @@ def _convert_source(
         skip(error)
     for name, read in read_motions(source):
         kind = motion_kind(name)
-        try:
-            text, skeleton = decode(read()), _skeleton(source, name)
-            joints, fps = convert_text(text, kind, f'{source.base}/{name}', options, skeleton)
-        except MotionFileError as error:
-            skip(error)
-            yield None
-            continue
         # A folder's own name counts as the folder of what lies in it, an archive's does not.
         folder = f'{source.base.absolute().name}/' if source.base.is_dir() else ''
         subject = subject_of(kind, folder + name, options.subject_prefix)
-        yield Clip(f'{subject}/{PurePosixPath(name).name}', subject, kind, fps, joints)
+        try:
+            text, skeleton = decode(read()), _skeleton(source, name)
+            motion = read_motion(text, kind, f'{source.base}/{name}', options, skeleton)
+            yield make(motion, f'{subject}/{PurePosixPath(name).name}', subject, kind)
+        except MotionFileError as error:
+            skip(error)
+            yield None
     for error in source.errors[known:]:
         skip(error)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 
 class MotionFileError(ValueError):
@@ -116,3 +117,40 @@ def parse_floats(fields: Sequence[str], file: str, line: int) -> list[float]:
             raise MotionFileError(file, line, f'{field!r} is not a finite number')
         values.append(value)
     return values
+
+
+def shortest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Give the rotation by the least angle that takes one direction to another.
+
+    With unit vectors a, b: ``R = I + [a x b] + [a x b]^2 / (1 + a.b)``.
+
+    Args:
+        source: ``(..., 3)`` vectors of any positive length.
+        target: ``(..., 3)`` vectors of any positive length, not opposite to `source`.
+
+    Returns:
+        ``(..., 3, 3)`` matrices that act on column vectors.
+    """
+    a = source / np.linalg.norm(source, axis=-1, keepdims=True)
+    b = target / np.linalg.norm(target, axis=-1, keepdims=True)
+    x, y, z = np.moveaxis(np.cross(a, b), -1, 0)
+    zero = np.zeros_like(x)
+    rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
+    cross = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    cosine = (a * b).sum(axis=-1)[..., None, None]
+    return np.eye(3) + cross + cross @ cross / (1 + cosine)
+
+
+def blend_rotations(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    """Turn part of the way from one rotation to another, about one axis.
+
+    Args:
+        first: ``(F, 3, 3)`` rotations.
+        second: ``(F, 3, 3)`` rotations.
+        share: 0 gives the first, 1 the second.
+
+    Returns:
+        ``(F, 3, 3)`` rotations.
+    """
+    difference = Rotation.from_matrix(np.swapaxes(first, -1, -2) @ second).as_rotvec()
+    return first @ Rotation.from_rotvec(share * difference).as_matrix()
