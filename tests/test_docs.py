@@ -51,7 +51,7 @@ RULES = [
         'train_dataloader.dataset.indices=64 val_dataloader.dataset.indices=64 ' + NO_WORKERS,
     ),
     (r'python tools/train\.py \S+_8xb64-200e_mixed\.py', MIXED),
-    (r'python tools/train\.py \S+_1xb1024-20e_mixed\.py', '{command} ' + TINY_MIXED),
+    (r'python tools/train\.py \S+_1xb512-20e_mixed\.py', '{command} ' + TINY_MIXED),
     (r'python tools/train\.py .*', '{command} ' + TINY),
     (r'python tools/test\.py \S+_(h36m|mpiinf3dhp|wild3d)\.py .* --cfg-options .*', '{command} ' + NO_TEST_WORKERS),
     (r'python tools/test\.py \S+_(h36m|mpiinf3dhp|wild3d)\.py .*', '{command} --cfg-options ' + NO_TEST_WORKERS),
@@ -60,11 +60,15 @@ RULES = [
     (r'python tools/compare\.py .*', '{command} --resamples 200'),
     (r'python tools/check_dataset\.py .*', '{command}'),
     (r'python tools/dataset_converters/(mpi_inf_3dhp2npz|wild_npy2wild3d|wild3d_convert)\.py .*', '{command}'),
-    (r'python tools/dataset_converters/mocap2npz\.py .*', '{command}'),
+    (r'python tools/dataset_converters/mocap2(npz|bodies)\.py .*', '{command}'),
     (r'python tools/compute_statistics\.py .*', '{command} --num-pairs 256'),
     (r'python tools/benchmarks/speed\.py.*', '{command} --small'),
     (r'python tools/benchmarks/metrics\.py.*', '{command} --small'),
-    (r'python tools/benchmarks/accuracy\.py.*', '{command} --epochs 1 --seeds 0 --cfg-options ' + FEW_PAIRS),
+    (
+        r'python tools/benchmarks/accuracy\.py.*',
+        '{command} --models simplebaseline3d ours --conditions exact missing_1 --pairs 1024 --seeds 0 --num-test 32 '
+        '--cfg-options train_dataloader.batch_size=32',
+    ),
     (r'python tools/misc/publish_lifter\.py .*', '{command}'),
 ]
 
@@ -164,7 +168,7 @@ def test_pages_have_commands():
 
 def test_every_documented_command_runs(sandbox):
     # In one order: what makes a file before what reads it.
-    order = ['2npz', 'wild_npy2wild3d', 'wild3d_convert', 'statistics', 'train.py', 'publish', 'test.py', '']
+    order = ['2npz', '2bodies', 'wild_npy2wild3d', 'wild3d_convert', 'statistics', 'train.py', 'publish', 'test.py', '']
     stages = {key: [] for key in order}
     for command in dict.fromkeys(command for _, command in ALL_COMMANDS):
         _, template = rule_of(command)

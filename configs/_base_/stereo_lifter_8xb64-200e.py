@@ -10,17 +10,27 @@ auto_scale_lr = dict(base_batch_size=512)
 codec = dict(type='StereoPoseLifting', view='ray', baseline=0.5)
 model = dict(
     type='PoseLifter',
-    backbone=dict(type='ViewSynthesisNet', in_channels=52, width=512, num_blocks=2, dropout=0.1),
+    backbone=dict(
+        type='ViewSynthesisNet',
+        in_channels=52,
+        width=256,
+        num_blocks=2,
+        dropout=0.1,
+        bone_lengths='h36m',
+        disparity=True,
+        flip_test=True,
+    ),
     head=dict(
         type='StereoLifter',
-        in_channels=86,
+        in_channels=118,
         width=512,
         num_blocks=2,
         dropout=0.1,
         loss=dict(type='MPJPELoss', use_target_weight=True),
         loss_view=dict(type='MPJPELoss', use_target_weight=True, loss_weight=0.5),
+        loss_uncertainty=dict(type='DepthUncertaintyLoss', loss_weight=0.01),
         decoder=codec,
-        search=dict(type='GeometricSearch'),
+        search=dict(type='GeometricSearch', max_miss=0.1, uncertainty_power=1.0),
     ),
 )
 

@@ -11,7 +11,16 @@ codec = dict(
     statistics='data/h36m/annotation_body3d/fps50/stereo_statistics.json',
 )
 model = dict(
-    backbone=dict(in_channels=34, width=1024, num_blocks=2, dropout=0.5, max_norm=1.0),
+    backbone=dict(
+        in_channels=34,
+        width=1024,
+        num_blocks=2,
+        dropout=0.5,
+        max_norm=1.0,
+        bone_lengths=None,
+        disparity=False,
+        flip_test=False,
+    ),
     head=dict(
         in_channels=68,
         width=1024,
@@ -20,8 +29,9 @@ model = dict(
         max_norm=1.0,
         loss=dict(_delete_=True, type='MSELoss', use_target_weight=True),
         loss_view=dict(_delete_=True, type='MSELoss', use_target_weight=True),
+        loss_uncertainty=None,
         decoder=codec,
-        search=dict(type='GeometricSearch', objective='norm'),
+        search=dict(type='GeometricSearch', objective='norm', max_miss=None, uncertainty_power=0.0),
     ),
 )
 train_dataloader = dict(dataset=dict(codec=codec))

@@ -4,11 +4,9 @@
 from .camera_files import read_camera
 from .detections import Detections, read_detections
 from .lift_files import LiftSummary, lift_detections
-from .lifting import DEFAULT_CHECKPOINT, DEFAULT_CONFIG, LiftResult, coco_to_h36m, init_lifter, lift_keypoints
+from .lifting import LiftResult, coco_to_h36m, init_lifter, lift_keypoints, shipped_lifter
 
 __all__ = [
-    'DEFAULT_CHECKPOINT',
-    'DEFAULT_CONFIG',
     'Detections',
     'LiftResult',
     'LiftSummary',
@@ -18,4 +16,5 @@ __all__ = [
     'lift_keypoints',
     'read_camera',
     'read_detections',
+    'shipped_lifter',
 ]

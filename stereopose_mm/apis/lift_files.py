@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
-from ..geometry import DEFAULT_FOV_DEG, Camera
+from ..geometry import DEFAULT_FOV_DEG, Camera, get_skeleton
 from .detections import Detections, read_detections
-from .lifting import DEFAULT_CHECKPOINT, DEFAULT_CONFIG, LiftResult, init_lifter, lift_keypoints
+from .lifting import LiftResult, init_lifter, lift_keypoints, shipped_lifter
 from .result_files import PICTURE_FOLDER, check_output, new_results, write_poses
 from .views import View, cameras_of_people, make_views
 
@@ -76,7 +76,7 @@ def lift_detections(
         fov: Horizontal field of view in degrees instead of a camera. Default: what the EXIF data of each image
             tell, otherwise :data:`~stereopose_mm.geometry.DEFAULT_FOV_DEG` with a line of warning on stderr.
         skeleton: ``'coco'``, ``'h36m'`` or ``'mpi_inf_3dhp'``.
-        config: For :func:`init_lifter`, as ``checkpoint``. Default: the shipped lifter.
+        config: For :func:`init_lifter`, as ``checkpoint``. Default: the shipped lifter of the skeleton.
         checkpoint: See ``config``.
         device: Where to run, for example ``'cuda'``.
         min_score: Keypoints scored below it count as missing.
@@ -94,14 +94,16 @@ def lift_detections(
     check_output(out, images)
     found = read_detections(detections, skeleton)
     views = make_views(found, detections, images, image_size, camera, fov)
-    lifter = _load_lifter(config, checkpoint, device)
+    lifter = _load_lifter(config, checkpoint, device, skeleton)
     _warn_of_guesses(views)
     cameras = cameras_of_people(views, len(found))
     result = lift_keypoints(lifter, found.keypoints, found.scores, skeleton, cameras, min_score)
+    shipped = shipped_lifter(skeleton)
     info = {
         'input_skeleton': skeleton,
-        'config': Path(config or DEFAULT_CONFIG).name,
-        'checkpoint': Path(checkpoint or DEFAULT_CHECKPOINT).name,
+        'config': Path(config or shipped[0]).name,
+        'checkpoint': Path(checkpoint or shipped[1]).name,
+        'input_joint_names': get_skeleton(lifter.head.decoder.keypoint_set).joint_names,
     }
     try:
         with new_results(out) as folder:
@@ -127,13 +129,13 @@ def _warn_of_guesses(views: list[View]) -> None:
         )
 
 
-def _load_lifter(config: str | Path | None, checkpoint: str | Path | None, device: str) -> nn.Module:
+def _load_lifter(config: str | Path | None, checkpoint: str | Path | None, device: str, skeleton: str) -> nn.Module:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'device: cannot run on {device!r}: {_first_line(error)}') from error
     try:
-        return init_lifter(config, checkpoint, device)
+        return init_lifter(config, checkpoint, device, skeleton)
     # A config is Python code and a checkpoint a pickle: anything may go wrong in them.
     except Exception as error:
         files = ', '.join(str(path) for path in (config or 'the shipped config', checkpoint) if path)

@@ -26,7 +26,10 @@ _INTRINSICS = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
 _UNITS = {
     'keypoints_cam': 'metres, camera frame: x right, y down, z forward',
     'keypoints': 'metres, relative to the root',
+    'input_keypoints_cam': 'metres, camera frame; on the rays of the 2D input, in the order of input_joint_names',
+    'uncertainty': "metres, standard deviation of a joint's depth relative to the root's",
     'root_depth': 'metres, z of the root',
+    'used': 'whether an input keypoint was put on its ray',
     'reprojection_error': 'pixels, mean over the keypoints used',
     'search_residual': 'metres',
     'camera': "pixels; distortion in OpenCV's order",
@@ -140,7 +143,10 @@ def write_poses(
 def _poses(found: Detections, views: list[View], result: LiftResult, pictures: bool) -> Iterator[dict]:
     """The poses for JSON, in the order of the input; null for what could not be lifted."""
     places = {row: (view, person) for view in views for person, row in enumerate(view.rows)}
-    values = {f.name: getattr(result, f.name).astype(np.float64).round(6) for f in fields(LiftResult)}
+    values = {f.name: getattr(result, f.name) for f in fields(LiftResult)}
+    values = {name: v if v.dtype == bool else v.astype(np.float64).round(6) for name, v in values.items()}
+    if np.isnan(result.uncertainty[result.valid]).any():  # of a lifter that has none
+        del values['uncertainty']
     for row, valid in enumerate(result.valid.tolist()):
         view, person = places[row]
         yield {

@@ -12,8 +12,19 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor
 
-from ..geometry import MIN_SCALE, Camera, right_view, rotate_points, to_virtual_view
+from ..geometry import (
+    COCO_17,
+    H36M_17,
+    H36M_COCO,
+    MIN_SCALE,
+    Camera,
+    right_view,
+    rotate_points,
+    to_virtual_view,
+)
 
+# Without a root among the keypoints the view is centred between the first of these pairs that is seen.
+_COCO_CENTRES = tuple((COCO_17.index(f'left_{part}'), COCO_17.index(f'right_{part}')) for part in ('hip', 'shoulder'))
 # Mean of log(scale) for a standing body 2 to 20 m away; centres the scale channel.
 _MEAN_LOG_SCALE = math.log(0.09)
 
@@ -27,16 +38,20 @@ class StereoPoseLifting(BaseKeypointCodec):
     Note:
         - instance number: N (1 for a sample of a dataset, any number for a batch)
         - keypoint number: K
+        - joint number: J (K, or 34 for COCO-17: the joints of H36M-17, then COCO's)
         - input channels: C
 
     Args:
         num_keypoints: K, of the H36M-17 skeleton or another whose root is a keypoint.
-        root_index: Index of the root (pelvis).
+        root_index: Index of the root (pelvis) in the 3D pose.
+        keypoint_set: What the 2D keypoints are: ``'h36m'`` (or any set whose root is a keypoint), or ``'coco'``:
+            COCO-17, which has no root. Takes the ``'ray'`` view.
         view: How 2D is normalised.
 
             - ``'ray'``: undistorted rays turned so that the root's is the optical axis, divided by their spread.
               The input does not depend on where in the image or with which lens a pose is seen. C = 3K + 1: K
-              x and y pairs, K visibilities, the logarithm of the spread (how large the body is seen).
+              x and y pairs, K scores (0 is missing), the logarithm of the spread (how large the body is seen). COCO's
+              view is centred between the hips; between the shoulders where no hip is seen, else amid all keypoints.
             - ``'pixel'``: the paper's: pixels relative to the root, standardised per coordinate. C = 2K.
             - ``'screen'``: VideoPose3D's screen coordinates, width to [-1, 1]. C = 2K. For comparison.
         baseline: How far right the second camera stands: a fraction of the root's distance for ``'ray'`` (whose
@@ -46,7 +61,7 @@ class StereoPoseLifting(BaseKeypointCodec):
             view's root) and ``target_mean``, ``target_std`` (``(K, 3)`` metres relative to the root).
 
     Raises:
-        ValueError: For an unknown view, a zero baseline, or statistics missing or of the wrong shape.
+        ValueError: For an unknown view or keypoint set, a zero baseline, or statistics missing or of the wrong shape.
     """
 
     auxiliary_encode_keys = {'lifting_target', 'lifting_target_visible', 'camera_param'}
@@ -74,8 +89,16 @@ class StereoPoseLifting(BaseKeypointCodec):
         view: str = 'ray',
         baseline: float = 0.5,
         statistics: dict | str | None = None,
+        keypoint_set: str = 'h36m',
     ):
         super().__init__()
+        if keypoint_set not in ('h36m', 'coco'):
+            raise ValueError(f"keypoint_set takes 'h36m' or 'coco', got {keypoint_set!r}")
+        if keypoint_set == 'coco' and (view != 'ray' or num_keypoints != COCO_17.num_keypoints or root_index != 0):
+            raise ValueError(
+                f"keypoint_set='coco' takes view='ray', num_keypoints=17 and root_index=0, "
+                f'got {view!r}, {num_keypoints} and {root_index}'
+            )
         if view not in ('ray', 'pixel', 'screen'):
             raise ValueError(f"view takes 'ray', 'pixel' or 'screen', got {view!r}")
         if not (math.isfinite(baseline) and baseline != 0):
@@ -83,6 +106,8 @@ class StereoPoseLifting(BaseKeypointCodec):
         if not 0 <= root_index < num_keypoints:
             raise ValueError(f'root_index takes 0 … {num_keypoints - 1}, got {root_index}')
         self.num_keypoints, self.root_index, self.view, self.baseline = num_keypoints, root_index, view, baseline
+        self.keypoint_set = keypoint_set
+        self.num_joints = num_keypoints if keypoint_set == 'h36m' else H36M_COCO.num_keypoints
         self.statistics = self._load_statistics(statistics) if view == 'pixel' else {}
 
     def _load_statistics(self, statistics: dict | str | None) -> dict[str, tuple[Tensor, Tensor]]:
@@ -126,17 +151,18 @@ class StereoPoseLifting(BaseKeypointCodec):
 
         Args:
             keypoints: ``(N, K, 2)`` pixels.
-            keypoints_visible: ``(N, K)`` scores or visibilities in [0, 1]; 0 is missing. Default: all 1.
+            keypoints_visible: ``(N, K)`` scores or visibilities in [0, 1]; 0 is missing. Default: all 1, which is
+                exact.
             camera: One camera, or a batch of N.
-            pose_cam: ``(N, K, 3)`` metres in the camera frame. Default: no targets.
-            target_visible: ``(N, K)``, 1 where ``pose_cam`` is known; a pose without its root is not known at all.
+            pose_cam: ``(N, J, 3)`` metres in the camera frame. Default: no targets.
+            target_visible: ``(N, J)``, 1 where ``pose_cam`` is known; a pose without its root is not known at all.
                 Default: all 1.
 
         Returns:
             ``inputs`` ``(N, C)``; ``rays`` ``(N, K, 2)`` at z = 1; ``view_rotation`` ``(N, 3, 3)`` from the camera to
             the frame of the 3D target; ``focal`` ``(N, 2)`` pixels; ``search_weight`` ``(N, K)``; and with
-            ``pose_cam``: ``lifting_target_label`` ``(N, K, 3)`` metres (standardised in the pixel view),
-            ``lifting_target_weight`` ``(N, K)``, ``right_view_label`` ``(N, K, 2)``, ``right_view_weight``
+            ``pose_cam``: ``lifting_target_label`` ``(N, J, 3)`` metres (standardised in the pixel view),
+            ``lifting_target_weight`` ``(N, J)``, ``right_view_label`` ``(N, K, 2)``, ``right_view_weight``
             ``(N, K)``, ``target_root`` ``(N, 3)`` metres.
         """
         if keypoints_visible is None:
@@ -145,13 +171,16 @@ class StereoPoseLifting(BaseKeypointCodec):
         focal = torch.stack([torch.as_tensor(f).to(rays) for f in (camera.fx, camera.fy)], -1)
         encoded = dict(rays=rays, focal=focal.expand(len(rays), 2), search_weight=keypoints_visible)
         seen = (keypoints_visible > 0).to(rays.dtype)
-        # The root has to be seen: everything is relative to it.
-        seen[:, self.root_index] = 1.0
+        if self.keypoint_set == 'h36m':
+            # The root has to be seen: everything is relative to it.
+            seen[:, self.root_index] = 1.0
         if self.view == 'ray':
-            left, view = to_virtual_view(rays, seen, self.root_index)
-            left = left * seen[..., None]
+            centre = None if self.keypoint_set == 'h36m' else _view_centre(rays, seen)
+            left, view = to_virtual_view(rays, seen, self.root_index, centre)
+            left = torch.where(seen[..., None] > 0, left, 0.0)
+            scores = keypoints_visible.clamp(max=1.0).to(rays.dtype)
             log_scale = view.scale.clamp(min=MIN_SCALE).log() - _MEAN_LOG_SCALE
-            encoded['inputs'] = torch.cat([left.flatten(1), seen, log_scale[:, None]], -1)
+            encoded['inputs'] = torch.cat([left.flatten(1), scores, log_scale[:, None]], -1)
             encoded['view_rotation'] = view.rotation
         else:
             view = None
@@ -178,6 +207,8 @@ class StereoPoseLifting(BaseKeypointCodec):
             turned = torch.where(before_camera[:, None, None], turned, torch.ones_like(turned))
             rays = right_view(turned, self.baseline * turned[:, self.root_index, 2])
             rays = rays - rays[:, self.root_index : self.root_index + 1]
+            # The joints that are keypoints: H36M-17's are all, COCO-17's come last.
+            rays = rays[:, -self.num_keypoints :]
             right = rays / view.scale.clamp(min=MIN_SCALE)[:, None, None]
             # Without a scale the label is out of any proportion.
             has_right_view = before_camera & (view.scale > MIN_SCALE)
@@ -196,7 +227,7 @@ class StereoPoseLifting(BaseKeypointCodec):
             lifting_target_label=target,
             lifting_target_weight=weight,
             right_view_label=right,
-            right_view_weight=weight * has_right_view[:, None],
+            right_view_weight=weight[:, -self.num_keypoints :] * has_right_view[:, None],
             target_root=root,
         )
 
@@ -211,11 +242,11 @@ class StereoPoseLifting(BaseKeypointCodec):
         """Network output to root-relative metres in the real camera's frame.
 
         Args:
-            encoded: ``(N, K, 3)``.
+            encoded: ``(N, J, 3)``.
             view_rotation: ``(N, 3, 3)`` as :meth:`encode_batch` gave it.
 
         Returns:
-            ``(N, K, 3)`` metres, root at 0.
+            ``(N, J, 3)`` metres, root at 0.
         """
         if self.view == 'pixel':
             mean, std = (s.to(encoded) for s in self.statistics['target'])
@@ -236,8 +267,9 @@ class StereoPoseLifting(BaseKeypointCodec):
         Args:
             keypoints: ``(1, K, 2)`` pixels.
             keypoints_visible: ``(1, K)``.
-            lifting_target: ``(1, K, 3)`` metres, camera frame. All zeros (MMPose's inference) is no target.
-            lifting_target_visible: ``(1, K)`` or ``(1, K, 1)``.
+            lifting_target: ``(1, J, 3)`` metres, camera frame. All zeros (MMPose's inference) is no target, and may
+                have K joints.
+            lifting_target_visible: As many, ``(1, J)`` or ``(1, J, 1)``.
             camera_param: MMPose's camera dict, see :meth:`Camera.from_mmpose`.
 
         Returns:
@@ -254,16 +286,21 @@ class StereoPoseLifting(BaseKeypointCodec):
         def tensor(array, shape):
             return None if array is None else torch.as_tensor(np.asarray(array, np.float32)).reshape(shape)
 
-        num = (1, self.num_keypoints)
-        target = np.zeros((*num, 3), np.float32) if lifting_target is None else lifting_target
+        num, num_joints = (1, self.num_keypoints), (1, self.num_joints)
+        if lifting_target is None or (np.size(lifting_target) != 3 * self.num_joints and not np.any(lifting_target)):
+            lifting_target, lifting_target_visible = np.zeros((*num_joints, 3), np.float32), None
         encoded = self.encode_batch(
             tensor(keypoints, (*num, 2)),
             tensor(keypoints_visible, num),
             Camera.from_mmpose(camera_param),
-            tensor(target, (*num, 3)),
-            tensor(lifting_target_visible, num),
+            tensor(lifting_target, (*num_joints, 3)),
+            tensor(lifting_target_visible, num_joints),
         )
         keypoint_labels = encoded.pop('inputs').T
+        if self.keypoint_set == 'coco':
+            # Poses are judged by the joints of H36M-17, whatever else they were trained with.
+            encoded['lifting_target'] = tensor(lifting_target, (*num_joints, 3))[:, : H36M_17.num_keypoints]
+            encoded['lifting_target_visible'] = encoded['lifting_target_weight'][:, : H36M_17.num_keypoints]
         return dict(
             {k: v.numpy() for k, v in encoded.items()},
             keypoint_labels=keypoint_labels.numpy(),
@@ -276,17 +313,17 @@ class StereoPoseLifting(BaseKeypointCodec):
         """Decode network output, as MMPose's heads call it.
 
         Args:
-            encoded: ``(K, 3)`` or ``(N, K, 3)``.
+            encoded: ``(J, 3)`` or ``(N, J, 3)``.
             target_root: ``(3,)`` or ``(N, 3)`` metres, added to the result where given.
             view_rotation: ``(3, 3)`` or ``(N, 3, 3)``; the ``'ray'`` view needs it.
 
         Returns:
-            ``(N, K, 3)`` metres in the camera frame, and ``(N, K)`` scores, all 1.
+            ``(N, J, 3)`` metres in the camera frame, and ``(N, J)`` scores, all 1.
 
         Raises:
             ValueError: If the ``'ray'`` view is decoded without its rotation.
         """
-        batch = torch.as_tensor(np.asarray(encoded, np.float32)).reshape(-1, self.num_keypoints, 3)
+        batch = torch.as_tensor(np.asarray(encoded, np.float32)).reshape(-1, self.num_joints, 3)
         if view_rotation is None:
             if self.view == 'ray':
                 raise ValueError("view_rotation is needed to decode the 'ray' view")
@@ -296,3 +333,16 @@ class StereoPoseLifting(BaseKeypointCodec):
         if target_root is not None and np.size(target_root):
             keypoints = keypoints + np.asarray(target_root, np.float32).reshape(-1, 1, 3)
         return keypoints, np.ones(keypoints.shape[:-1], dtype=np.float32)
+
+
+def _view_centre(rays: Tensor, seen: Tensor) -> Tensor:
+    """``(N, 2)`` ray to centre COCO's view on; the middle of two rays is taken as that of their unit vectors."""
+    directions = torch.cat([rays, torch.ones_like(rays[..., :1])], -1)
+    directions = directions / directions.norm(dim=-1, keepdim=True)
+    weight = torch.where(seen.any(1, keepdim=True), seen, 1.0)
+    for pair in reversed(_COCO_CENTRES):
+        of_pair = torch.zeros_like(seen)
+        of_pair[:, pair] = seen[:, pair]
+        weight = torch.where(of_pair.any(1, keepdim=True), of_pair, weight)
+    centre = (directions * weight[..., None]).sum(1)
+    return centre[:, :2] / centre[:, 2:]

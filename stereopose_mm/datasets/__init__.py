@@ -1,5 +1,5 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
-from .detector_noise import DetectorNoise, imitate_detector
+from .detector_noise import MEASURED, DetectorNoise, imitate_detector
 from .human36m_dataset import DAMAGED_CLIPS, H36M_ACTIONS, H36M_PROTOCOLS, StereoHuman36mDataset
 from .lifting_dataset import LiftingBatch, LiftingDataset, collate_packed, h36m_metainfo
 from .mixed_dataset import MixedLiftingDataset
@@ -18,6 +18,7 @@ __all__ = [
     'DetectorNoise',
     'LiftingBatch',
     'LiftingDataset',
+    'MEASURED',
     'MixedLiftingDataset',
     'MocapDataset',
     'MpiInf3dhpDataset',

@@ -64,6 +64,8 @@ H36M_PROTOCOLS = dict(
     # Kanazawa et al., CVPR 2018, Protocol 2, with P-MPJPE of 14 joints; the step is Kolotouros et al.'s, ICCV 2019.
     frontal=H36mProtocol(test_cameras=('60457274',), test_step=5),
 )
+# What a keypoint counts as that a detector gives no score for: 1 would say that it is exact.
+_UNSCORED = 0.6
 
 
 @DATASETS.register_module()
@@ -255,7 +257,7 @@ class StereoHuman36mDataset(RecordedDataset):
         if len(found) != len(names):
             raise ValueError(f'{path}: has {len(found)} detections; {self.ann_file} has {len(names)} records')
         found = found[kept].astype(np.float32)
-        keypoints, scores = found[..., :2], np.ones(found.shape[:2], np.float32)
+        keypoints, scores = found[..., :2], np.full(found.shape[:2], _UNSCORED, np.float32)
         if found.shape[-1] == 3:
             scores = found[..., 2]
             _check_finite(path, 'score', scores[..., None], np.ones_like(scores), kept, names)

@@ -19,7 +19,7 @@ from mmpose.structures import PoseDataSample
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..geometry import Camera
+from ..geometry import H36M_17, Camera
 
 _METAINFO_KEYS = (
     'flip_pairs',
@@ -55,8 +55,8 @@ class LiftingBatch:
     Attributes:
         keypoints: ``(N, K, 2)`` pixels.
         keypoints_visible: ``(N, K)`` in [0, 1]; 0 is missing.
-        pose_cam: ``(N, K, 3)`` metres in the camera frame; anything finite where it is not known.
-        pose_visible: ``(N, K)``, 1 where ``pose_cam`` is known.
+        pose_cam: ``(N, J, 3)`` metres in the camera frame, H36M-17 first; anything finite where it is not known.
+        pose_visible: ``(N, J)``, 1 where ``pose_cam`` is known.
         camera: Batch of N cameras.
         meta: Meta information by key, each a sequence of N.
     """
@@ -138,8 +138,10 @@ class LiftingDataset(Dataset):
         inputs = encoded.pop('inputs')[..., None]
         meta = {key: list(values) for key, values in batch.meta.items()}
         sample = PoseDataSample(metainfo=dict(id=indices, flip_indices=self._metainfo['flip_indices'], **meta))
+        # Poses are judged by the 3D skeleton's joints, whatever else they were trained with.
         sample.gt_instances = InstanceData(
-            lifting_target=batch.pose_cam, lifting_target_visible=batch.pose_visible.to(batch.pose_cam)
+            lifting_target=batch.pose_cam[:, : H36M_17.num_keypoints],
+            lifting_target_visible=batch.pose_visible[:, : H36M_17.num_keypoints].to(batch.pose_cam),
         )
         sample.gt_instance_labels = InstanceData(**encoded)
         return [dict(inputs=inputs, data_samples=[sample])]
@@ -165,10 +167,10 @@ class LiftingDataset(Dataset):
         batch = self._batch(indices)
         camera_params = self._camera_params(indices, batch)
         arrays = dict(
-            keypoints=batch.keypoints.numpy(),
-            keypoints_visible=batch.keypoints_visible.numpy(),
-            lifting_target=batch.pose_cam.numpy(),
-            lifting_target_visible=batch.pose_visible.to(batch.pose_cam).numpy(),
+            keypoints=batch.keypoints.cpu().numpy(),
+            keypoints_visible=batch.keypoints_visible.cpu().numpy(),
+            lifting_target=batch.pose_cam.cpu().numpy(),
+            lifting_target_visible=batch.pose_visible.to(batch.pose_cam).cpu().numpy(),
         )
         return [
             {key: array[i : i + 1] for key, array in arrays.items()}

@@ -11,10 +11,10 @@ from mmpose.registry import DATASETS
 from torch import Tensor
 
 from ..files import read_npz
-from ..geometry import Camera
+from ..geometry import H36M_17, H36M_COCO, Camera
 from .detector_noise import DetectorNoise
 from .lifting_dataset import LiftingBatch, LiftingDataset
-from .pair_synthesis import CameraDistribution, PairBatch, Proportions, bone_directions, make_pairs
+from .pair_synthesis import KEYPOINT_SETS, CameraDistribution, PairBatch, Proportions, make_pairs, split_bones
 from .pose_augmentation import PoseAugmentation
 
 _NPZ_KEYS = ('joints', 'clip_index', 'clip_names', 'clip_subjects')
@@ -31,7 +31,8 @@ class MocapDataset(LiftingDataset):
     pairs are a fixed set.
 
     Args:
-        ann_file: NPZ from ``tools/dataset_converters/mocap2npz.py``.
+        ann_file: NPZ from ``tools/dataset_converters/mocap2npz.py`` (H36M-17), or ``mocap2bodies.py`` (H36M-17 and
+            COCO-17 of the same bodies).
         num_pairs: Length of the dataset: pairs in an epoch.
         data_root: Folder that ``ann_file`` is relative to.
         subjects: Subjects or clips (``fnmatch`` patterns over ``subject`` and ``subject/clip``) to take. Default: all.
@@ -41,12 +42,15 @@ class MocapDataset(LiftingDataset):
         noise: Arguments of :class:`DetectorNoise`. Default: exact 2D.
         augmentation: Arguments of :class:`PoseAugmentation`. Default: the clips' poses as they are.
         mirror_prob: Probability of mirroring a pose.
+        keypoint_set: ``'h36m'``, ``'coco'`` or ``'coco_as_h36m'``; see :func:`make_pairs`. COCO needs a file of bodies.
         clip_balance: A clip is drawn with probability in proportion to its length to this power: 1 draws all frames
             alike, 0 all clips alike.
         codec: Config of a codec with ``encode_batch``.
         pipeline: MMPose transforms.
         seed: Seed of all randomness.
         test_mode: Make a fixed set.
+        device: Where pairs are made and encoded, for example ``'cuda'``: no pair then passes through the processor's
+            memory (the data loader takes ``num_workers=0``). Devices draw other numbers from the same seed.
         metainfo: Dataset information instead of MMPose's for Human3.6M.
 
     Raises:
@@ -65,16 +69,21 @@ class MocapDataset(LiftingDataset):
         noise: dict | None = None,
         augmentation: dict | None = None,
         mirror_prob: float = 0.5,
+        keypoint_set: str = 'h36m',
         clip_balance: float = 1.0,
         codec: dict | None = None,
         pipeline: Sequence | None = None,
         seed: int = 0,
         test_mode: bool = False,
+        device: str = 'cpu',
         metainfo: dict | None = None,
     ):
         if num_pairs <= 0:
             raise ValueError(f'num_pairs takes a positive number, got {num_pairs}')
+        if keypoint_set not in KEYPOINT_SETS:
+            raise ValueError(f'keypoint_set takes one of {KEYPOINT_SETS}, got {keypoint_set!r}')
         super().__init__(codec, pipeline, metainfo)
+        self.keypoint_set, self.device = keypoint_set, torch.device(device)
         self.num_pairs, self.seed, self.test_mode, self.mirror_prob = num_pairs, seed, test_mode, mirror_prob
         self.proportions = Proportions(**(proportions or {}))
         self.cameras = CameraDistribution(**(cameras or {}))
@@ -106,15 +115,24 @@ class MocapDataset(LiftingDataset):
         frames = np.flatnonzero(np.isin(clips['clip_index'], kept))
         clip_of_frame = clips['clip_index'][frames]
         length = np.bincount(clip_of_frame, minlength=len(names))[clip_of_frame]
+        joints = torch.from_numpy(clips['joints'][frames])
+        if self.keypoint_set == 'h36m':
+            joints = joints[:, : H36M_17.num_keypoints]
+        elif joints.shape[1] != H36M_COCO.num_keypoints:
+            raise ValueError(
+                f'{self.ann_file}: keypoint_set={self.keypoint_set!r} takes a file with COCO-17 too, from '
+                f'tools/dataset_converters/mocap2bodies.py; it has {joints.shape[1]} joints'
+            )
         self.clip_names = [str(clips['clip_names'][c]) for c in kept]
         try:
-            self.directions = bone_directions(torch.from_numpy(clips['joints'][frames]))
+            directions, lengths = split_bones(joints)
         except ValueError as error:
             raise ValueError(f'{self.ann_file}: of the chosen frames, {error}') from error
         self._frame_clip = [str(n) for n in clips['clip_names'][clip_of_frame]]
         self._frame_subject = [str(s) for s in clips['clip_subjects'][clip_of_frame]]
         weight = torch.from_numpy(length.astype(np.float64) ** (clip_balance - 1))
-        self._cumulative = (weight.cumsum(0) / weight.sum()).float()
+        self._cumulative = (weight.cumsum(0) / weight.sum()).float().to(self.device)
+        self.directions, self.lengths = directions.to(self.device), lengths.to(self.device)
 
     def __len__(self) -> int:
         return self.num_pairs
@@ -124,12 +142,12 @@ class MocapDataset(LiftingDataset):
 
         Args:
             num: Number of pairs N.
-            generator: Source of randomness.
+            generator: Source of randomness, on the dataset's device.
 
         Returns:
             :class:`PairBatch` of N pairs, and the ``(N,)`` indices of the frames that they were made from.
         """
-        drawn = torch.rand(num, generator=generator)
+        drawn = torch.rand(num, generator=generator, device=self.device)
         frames = torch.searchsorted(self._cumulative, drawn).clamp(max=len(self.directions) - 1)
         batch = make_pairs(
             self.directions[frames],
@@ -139,11 +157,23 @@ class MocapDataset(LiftingDataset):
             self.noise,
             self.augmentation,
             self.mirror_prob,
+            self.lengths[frames],
+            self.keypoint_set,
         )
         return batch, frames
 
+    def fixed_pairs(self) -> tuple[PairBatch, Tensor]:
+        """The fixed set of ``test_mode``: :class:`PairBatch` of all pairs, and the frames they were made from.
+
+        Raises:
+            ValueError: Without ``test_mode``.
+        """
+        if self._fixed is None:
+            raise ValueError('fixed_pairs takes test_mode=True: training pairs are new each time')
+        return self._fixed
+
     def _make_fixed_set(self) -> tuple[PairBatch, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator(self.device).manual_seed(self.seed)
         chunks = [
             self.make_batch(min(_TEST_CHUNK, self.num_pairs - start), generator)
             for start in range(0, self.num_pairs, _TEST_CHUNK)
@@ -159,9 +189,9 @@ class MocapDataset(LiftingDataset):
         """Pairs for these indices; in training their values only seed the draw, which no epoch repeats."""
         if self._fixed is None:
             seed = np.random.SeedSequence([self.seed, len(indices), *indices[:4]]).generate_state(1, np.uint64)[0]
-            return self.make_batch(len(indices), torch.Generator().manual_seed(int(seed) >> 1))
+            return self.make_batch(len(indices), torch.Generator(self.device).manual_seed(int(seed) >> 1))
         pairs, frames = self._fixed
-        index = torch.as_tensor(indices)
+        index = torch.as_tensor(indices, device=self.device)
         selected = PairBatch(
             pairs.keypoints[index], pairs.keypoints_visible[index], pairs.pose_cam[index], pairs.camera[index]
         )
@@ -169,6 +199,10 @@ class MocapDataset(LiftingDataset):
 
     def _batch(self, indices: Sequence[int]) -> LiftingBatch:
         pairs, frames = self._pairs(indices)
+        known = torch.ones_like(pairs.pose_cam[..., 0])
+        if self.codec is not None and not self.test_mode:
+            # Nobody asks where a training batch is from, and telling would make it wait for its device.
+            return LiftingBatch(pairs.keypoints, pairs.keypoints_visible, pairs.pose_cam, known, pairs.camera)
         frames = frames.tolist()
         clips = [self._frame_clip[frame] for frame in frames]
         meta = dict(
@@ -177,14 +211,13 @@ class MocapDataset(LiftingDataset):
             subject=[self._frame_subject[frame] for frame in frames],
             clip=clips,
         )
-        known = torch.ones_like(pairs.keypoints_visible)
         return LiftingBatch(pairs.keypoints, pairs.keypoints_visible, pairs.pose_cam, known, pairs.camera, meta)
 
     def _camera_params(self, indices: Sequence[int], batch: LiftingBatch) -> list[dict]:
         width, height = self.cameras.image_size
         return [
             dict(K=matrix, f=matrix[[0, 1], [0, 1]][:, None], c=matrix[:2, 2:], w=width, h=height)
-            for matrix in batch.camera.matrix.numpy()
+            for matrix in batch.camera.matrix.cpu().numpy()
         ]
 
 
@@ -195,8 +228,8 @@ def load_mocap(path: str) -> dict[str, np.ndarray]:
         path: The file.
 
     Returns:
-        Its arrays: ``joints`` ``(F, 17, 3)`` metres in a y-up world, ``clip_index`` ``(F,)``, ``clip_names`` and
-        ``clip_subjects`` ``(C,)``, and the rest of the file's.
+        Its arrays: ``joints`` ``(F, J, 3)`` metres in a y-up world (J = 17, or 34 with COCO-17), ``clip_index``
+        ``(F,)``, ``clip_names`` and ``clip_subjects`` ``(C,)``, and the rest of the file's.
 
     Raises:
         ValueError: If it is missing, unreadable or not such a file; names the file and the key.
@@ -206,9 +239,11 @@ def load_mocap(path: str) -> dict[str, np.ndarray]:
     if missing:
         raise ValueError(f'{path}: no key {missing[0]!r}; it has {sorted(clips)}')
     joints, clip_index = clips['joints'], clips['clip_index']
-    if joints.ndim != 3 or joints.shape[1:] != (17, 3) or len(joints) != len(clip_index) or not len(joints):
+    fits = joints.shape[1:] in ((17, 3), (34, 3)) and clip_index.shape == joints.shape[:1]
+    if not fits or not len(joints):
         raise ValueError(
-            f'{path}: joints takes (F, 17, 3) with clip_index (F,), got {joints.shape} and {clip_index.shape}'
+            f'{path}: joints takes (F, 17, 3) or (F, 34, 3) with clip_index (F,), '
+            f'got {joints.shape} and {clip_index.shape}'
         )
     bad = ~np.isfinite(joints).all((1, 2))
     if bad.any():

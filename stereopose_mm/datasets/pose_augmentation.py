@@ -19,22 +19,28 @@ class PoseAugmentation:
     Attributes:
         mix_prob: Probability that a pose's legs are replaced by another's, and independently its arms. They keep
             their place relative to the pelvis and to the shoulders.
+        limb_turn_deg: Standard deviation, degrees, of a turn of each whole arm and leg; elbows and knees keep their
+            angles.
         limb_jitter_deg: Standard deviation, degrees, of a turn of each limb bone.
         tilt_deg: Standard deviation, degrees, of a lean of the whole body.
     """
 
     mix_prob: float = 0.0
+    limb_turn_deg: float = 0.0
     limb_jitter_deg: float = 0.0
     tilt_deg: float = 0.0
 
     def __post_init__(self):
         check_fraction('mix_prob', self.mix_prob)
+        check_fraction('limb_turn_deg', self.limb_turn_deg, 60.0)
         check_fraction('limb_jitter_deg', self.limb_jitter_deg, 45.0)
         check_fraction('tilt_deg', self.tilt_deg, 45.0)
 
 
 # Bones, as indices into directions, that hang from the pelvis and from the shoulders; and the lines across them.
 _LEGS, _ARMS = [1, 2, 4, 5], [11, 12, 14, 15]
+# The same, each limb with what fixes COCO's keypoints to it: right and left leg, left and right arm.
+_LIMBS = (([1, 2], [30, 32]), ([4, 5], [29, 31]), ([11, 12], [23, 25]), ([14, 15], [24, 26]))
 _HIP_LINE, _SHOULDER_LINE = (0, 3), (10, 13)
 _LOWER_SPINE, _UPPER_SPINE = 6, 7
 
@@ -48,28 +54,48 @@ def _body_frame(directions: Tensor, line: tuple[int, int], spine: int) -> Tensor
     return torch.stack([across, torch.linalg.cross(normal, across), normal], -1)
 
 
+def _limbs(num_bones: int) -> list[list[int]]:
+    return [bones + offsets * (num_bones > 16) for bones, offsets in _LIMBS]
+
+
+def rotation_from_vector(vector: Tensor) -> Tensor:
+    """Rotation matrices ``(..., 3, 3)`` from axis times angle ``(..., 3)``, radians: Rodrigues' formula."""
+    angle = vector.norm(dim=-1, keepdim=True)[..., None]
+    x, y, z = (vector / angle[..., 0].clamp(min=1e-12)).unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    return torch.eye(3).to(vector) + angle.sin() * cross + (1 - angle.cos()) * (cross @ cross)
+
+
 def augment_poses(directions: Tensor, others: Tensor, augmentation: PoseAugmentation, generator: Generator) -> Tensor:
     """Make new poses: limbs of one body on another, turned a little, leaning a little.
 
     Args:
-        directions: ``(N, 16, 3)`` unit bone directions.
-        others: ``(N, 16, 3)``, the poses that limbs are taken from.
+        directions: ``(N, 16, 3)`` unit bone directions, or ``(N, 33, 3)`` with those to COCO-17's keypoints.
+        others: Of the same shape, the poses that limbs are taken from.
         augmentation: What to do.
         generator: Source of randomness, on the same device.
 
     Returns:
-        ``(N, 16, 3)`` unit bone directions.
+        Unit bone directions of the same shape.
     """
     num, device = len(directions), directions.device
     if augmentation.mix_prob > 0:
         mixed = torch.rand(num, 2, generator=generator, device=device) < augmentation.mix_prob
-        parts = ((_LEGS, _HIP_LINE, _LOWER_SPINE), (_ARMS, _SHOULDER_LINE, _UPPER_SPINE))
+        right_leg, left_leg, left_arm, right_arm = _limbs(directions.shape[1])
+        parts = ((right_leg + left_leg, _HIP_LINE, _LOWER_SPINE), (left_arm + right_arm, _SHOULDER_LINE, _UPPER_SPINE))
         result = directions.clone()
         for part, (limbs, line, spine) in enumerate(parts):
             turn = _body_frame(directions, line, spine) @ _body_frame(others, line, spine).mT
             moved = others[:, limbs] @ turn.mT
             result[:, limbs] = torch.where(mixed[:, part, None, None], moved, directions[:, limbs])
         directions = result
+    if augmentation.limb_turn_deg > 0:
+        turn = torch.randn(num, len(_LIMBS), 3, generator=generator, device=device)
+        turn = rotation_from_vector(turn * (math.radians(augmentation.limb_turn_deg) / math.sqrt(3)))
+        directions = directions.clone()
+        for limb, bones in enumerate(_limbs(directions.shape[1])):
+            directions[:, bones] = directions[:, bones] @ turn[:, limb].mT
     if augmentation.limb_jitter_deg > 0:
         # A small turn about a random axis moves a unit vector by about its angle.
         limbs = _LEGS + _ARMS

@@ -8,13 +8,18 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
+from mmpose.registry import MODELS
 
 from ..files import whole_file
 from ..version import __version__
+from .calibration import calibrate_uncertainty
 
 
 def publish(config: str, checkpoint: str, out: str) -> int:
     """Write a checkpoint without optimiser and history, and its config in one file.
+
+    Uncertainties, where the lifter has them, are calibrated first, which takes the data: see
+    :func:`calibrate_uncertainty`.
 
     Args:
         config: Config file that the checkpoint was trained with.
@@ -36,9 +41,16 @@ def publish(config: str, checkpoint: str, out: str) -> int:
             raise ValueError(f'{folder}: no checkpoint in this folder')
     loaded = torch.load(checkpoint, map_location='cpu', weights_only=True)
     meta = loaded.get('meta', {})
+    state = {k: v.clone() for k, v in loaded['state_dict'].items()}
+    if 'head.uncertainty_scale' in state:
+        cfg = Config.fromfile(config)
+        lifter = MODELS.build(cfg.model)
+        lifter.load_state_dict(state)
+        calibrate_uncertainty(lifter, cfg)
+        state['head.uncertainty_scale'] = lifter.head.uncertainty_scale.clone()
     # Nothing but tensors, numbers and strings: it loads with weights_only=True anywhere.
     kept = dict(
-        state_dict={k: v.clone() for k, v in loaded['state_dict'].items()},
+        state_dict=state,
         meta=dict(
             epoch=meta.get('epoch'),
             seed=meta.get('seed'),

@@ -8,6 +8,8 @@ pose, both taken relative to the root, by
 .. math:: e_i(D) = r_i (D + dz_i) - r_0 D - p_{i,xy} = a_i D + b_i,
           \quad a_i = r_i - r_0, \quad b_i = r_i dz_i - p_{i,xy}.
 
+Where the root is no keypoint (COCO), both are taken relative to their weighted means instead: a_i and b_i lose theirs.
+
 The objective :math:`\sum_i w_i \lVert a_i D + b_i \rVert` is convex in D. Completing the square in each
 term, :math:`\lVert a_i D + b_i \rVert = |a_i| \sqrt{(D - c_i)^2 + h_i^2}`, so that an iteration costs a handful of
 scalar operations per joint.
@@ -43,7 +45,7 @@ def search_objective(
     pose_rel: Tensor,
     rays: Tensor,
     weights: Tensor | None = None,
-    root_index: int = 0,
+    root_index: int | None = 0,
     objective: str = 'norm',
 ) -> Tensor:
     """What :func:`search_root_depth` minimises, at given depths.
@@ -53,17 +55,26 @@ def search_objective(
         pose_rel: ``(N, K, 3)`` metres, relative to the root.
         rays: ``(N, K, 2)`` at z = 1.
         weights: ``(N, K)``; default all 1.
-        root_index: Index of the root joint.
+        root_index: Index of the root joint; ``None`` where it is not among the joints.
         objective: ``'norm'`` (sum of distances) or ``'squared'`` (sum of squared distances).
 
     Returns:
         ``(N,)`` metres, or square metres.
     """
-    back_projected = back_project(rays, root_depth, pose_rel[..., 2])
-    relative = back_projected - back_projected[:, root_index : root_index + 1]
-    square = (relative - pose_rel)[..., :2].square().sum(-1)
+    moved = (back_project(rays, root_depth, pose_rel[..., 2]) - pose_rel)[..., :2]
+    square = (moved - _reference(moved, weights, root_index)).square().sum(-1)
     miss = square if objective == 'squared' else square.sqrt()
     return (miss if weights is None else miss * weights).sum(-1)
+
+
+def _reference(values: Tensor, weights: Tensor | None, root_index: int | None) -> Tensor:
+    """What ``(N, K, D)`` values are taken relative to, ``(N, 1, D)``: the root's, or the weighted mean."""
+    if root_index is not None:
+        return values[:, root_index : root_index + 1]
+    if weights is None:
+        return values.mean(1, keepdim=True)
+    total = weights.sum(1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
+    return (values * (weights / total)[..., None]).sum(1, keepdim=True)
 
 
 def search_root_depth(
@@ -71,7 +82,7 @@ def search_root_depth(
     rays: Tensor,
     weights: Tensor | None = None,
     *,
-    root_index: int = 0,
+    root_index: int | None = 0,
     objective: str = 'norm',
     min_depth: float = 0.1,
     num_iters: int = 64,
@@ -87,7 +98,8 @@ def search_root_depth(
         pose_rel: ``(N, K, 3)`` metres, coarse pose relative to the root, camera frame.
         rays: ``(N, K, 2)`` image rays at z = 1 (undistorted normalised coordinates).
         weights: ``(N, K)`` non-negative, for example keypoint scores; 0 leaves a joint out. Default: all 1.
-        root_index: Index of the root joint.
+        root_index: Index of the root joint. ``None`` where it is not among the joints: the pose is then relative to a
+            root whose ray is not known, and agreement is measured relative to the weighted mean of the joints.
         objective: ``'norm'`` minimises the weighted sum of distances, ``'squared'`` of squared distances.
         min_depth: Smallest root depth, metres, positive.
         num_iters: Upper bound on iterations, of which few poses need more than 20.
@@ -130,18 +142,21 @@ def _solve(
     pose_rel: Tensor,
     rays: Tensor,
     weights: Tensor | None,
-    root_index: int,
+    root_index: int | None,
     objective: str,
     min_depth: float,
     num_iters: int,
 ) -> Tensor:
     """Optimal root depths ``(n,)`` of one chunk, in float64."""
     pose_rel, rays = pose_rel.double(), rays.double()
-    a = rays - rays[:, root_index : root_index + 1]
+    w = torch.ones_like(rays[..., 0]) if weights is None else weights.double()
+    # The root's own b is 0.
     b = rays * pose_rel[..., 2:] - pose_rel[..., :2]
+    if root_index is None:
+        b = b - _reference(b, w, None)
+    a = rays - _reference(rays, w, root_index)
     aa = a.square().sum(-1)
     ab = (a * b).sum(-1)
-    w = torch.ones_like(aa) if weights is None else weights.double()
     tiny = torch.finfo(torch.float64).tiny
     least_squares = -(w * ab).sum(-1) / (w * aa).sum(-1).clamp(min=tiny)
     if objective == 'squared':
@@ -227,7 +242,7 @@ def _check_arguments(pose_rel, rays, weights, root_index, objective, min_depth, 
         raise ValueError(f'rays takes {(*pose_rel.shape[:2], 2)} to go with pose_rel, got {tuple(rays.shape)}')
     if weights is not None and weights.shape != pose_rel.shape[:2]:
         raise ValueError(f'weights takes {tuple(pose_rel.shape[:2])}, got {tuple(weights.shape)}')
-    if not 0 <= root_index < pose_rel.shape[1]:
+    if root_index is not None and not 0 <= root_index < pose_rel.shape[1]:
         raise ValueError(f'root_index takes 0 … {pose_rel.shape[1] - 1}, got {root_index}')
     if objective not in ('norm', 'squared'):
         raise ValueError(f"objective takes 'norm' or 'squared', got {objective!r}")
@@ -245,13 +260,15 @@ def _check_poses(pose_rel, rays, weights, root_index, on_invalid) -> Tensor:
         finite = finite & (weights.isfinite() & (weights >= 0)).all(1)
         used = weights > 0
     enough = used.sum(1) >= _MIN_USABLE_JOINTS
-    offset = (rays - rays[:, root_index : root_index + 1]).abs().amax(-1)
-    spread = torch.where(used, offset, 0.0).amax(1) > 0
+    offset = (rays - _reference(rays, weights, root_index)).abs().amax(-1)
+    # A mean is rounded.
+    rounding = 0.0 if root_index is not None else 1e-6 * (1 + rays.abs().amax((1, 2)))
+    spread = torch.where(used, offset, 0.0).amax(1) > rounding
     if on_invalid == 'raise':
         reasons = (
             (finite, 'a non-finite value in the pose, rays or weights, or a negative weight'),
             (enough, f'fewer than {_MIN_USABLE_JOINTS} usable joints (weight > 0)'),
-            (spread, "all usable joints at the root's image point"),
+            (spread, "all usable joints at the root's image point" if root_index is not None else 'all at one point'),
         )
         for good, reason in reasons:
             if not bool(good.all()):

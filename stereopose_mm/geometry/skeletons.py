@@ -115,6 +115,18 @@ MPI_INF_3DHP_17 = Skeleton(
     root=14,
 )  # fmt: skip
 
+# Both sets on one body: H36M-17, then COCO-17, each of its keypoints hung from the H36M-17 joint that it is nearest to.
+_H36M_JOINT_OF_COCO = (9, 9, 9, 9, 9, 11, 14, 12, 15, 13, 16, 4, 1, 5, 2, 6, 3)
+H36M_COCO = Skeleton(
+    name='h36m_coco',
+    joint_names=(*H36M_17.joint_names, *(f'coco_{name}' for name in COCO_17.joint_names)),
+    parents=(*H36M_17.parents, *_H36M_JOINT_OF_COCO),
+    left=(*H36M_17.left, *(17 + k for k in COCO_17.left)),
+    right=(*H36M_17.right, *(17 + k for k in COCO_17.right)),
+    root=0,
+)
+
+# What can be given as input.
 SKELETONS = {s.name: s for s in (H36M_17, COCO_17, MPI_INF_3DHP_17)}
 
 # Which source keypoint each H36M-17 keypoint is; an average where two are named, absent where the
@@ -141,6 +153,18 @@ def get_skeleton(name: str) -> Skeleton:
     if name not in SKELETONS:
         raise ValueError(f'unknown skeleton {name!r}: takes one of {sorted(SKELETONS)}')
     return SKELETONS[name]
+
+
+def body_skeleton(num_joints: int) -> Skeleton:
+    """The skeleton of 3D poses by their number of joints: 17 for H36M-17, 34 for H36M-17 and COCO-17 together.
+
+    Raises:
+        ValueError: For another number.
+    """
+    for skeleton in (H36M_17, H36M_COCO):
+        if skeleton.num_keypoints == num_joints:
+            return skeleton
+    raise ValueError(f'takes poses of 17 joints (H36M-17) or 34 (H36M-17, then COCO-17), got {num_joints}')
 
 
 def to_h36m_mapping(name: str) -> dict[int, tuple[int, ...]]:

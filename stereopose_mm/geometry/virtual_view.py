@@ -63,27 +63,30 @@ def rotate_rays(rays: Tensor, rotation: Tensor) -> Tensor:
     return turned[..., :2] / turned[..., 2:]
 
 
-def to_virtual_view(rays: Tensor, visible: Tensor | None = None, root_index: int = 0) -> tuple[Tensor, VirtualView]:
+def to_virtual_view(
+    rays: Tensor, visible: Tensor | None = None, root_index: int = 0, centre: Tensor | None = None
+) -> tuple[Tensor, VirtualView]:
     """Rays in the root-centred virtual view, divided by their spread about the root.
 
     Args:
         rays: ``(N, K, 2)`` rays at z = 1 in the camera frame.
         visible: ``(N, K)`` weights; keypoints of weight 0 do not count towards the scale. Default: all count.
         root_index: Keypoint that the view is centred on.
+        centre: ``(N, 2)`` rays at z = 1 to centre the view on instead, where no keypoint is the root.
 
     Returns:
         ``(N, K, 2)`` normalised keypoints (root at 0, root-mean-square distance 1), and the
         :class:`VirtualView` that :func:`from_virtual_view` undoes them with. A pose whose counted keypoints
         all coincide with the root has a scale below :data:`MIN_SCALE` and normalised keypoints 0.
     """
-    rotation = root_centring_rotation(rays[:, root_index])
+    rotation = root_centring_rotation(rays[:, root_index] if centre is None else centre)
     centred = rotate_rays(rays, rotation)
     square = centred.square().sum(-1)
     if visible is None:
         scale = square.mean(-1).sqrt()
     else:
-        used = (visible > 0).to(rays.dtype)
-        scale = ((square * used).sum(-1) / used.sum(-1).clamp(min=1)).sqrt()
+        used = visible > 0
+        scale = (torch.where(used, square, 0.0).sum(-1) / used.sum(-1).clamp(min=1)).sqrt()
     # Keypoints that do not count may lie anywhere, also where those that do give no scale.
     inverse = torch.where(scale > MIN_SCALE, 1 / scale, 0.0)
     return centred * inverse[:, None, None], VirtualView(rotation, scale)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..geometry import get_skeleton
+
 
 class MaxNormLinear(nn.Linear):
     """Linear layer whose weight rows are kept within a Euclidean norm while training.
@@ -94,6 +96,50 @@ class ResidualMLP(nn.Module):
         for block in self.blocks:
             x = x + block(x)
         return self.output(x)
+
+
+class BoneLengths(nn.Module):
+    """How long each bone is seen: what tells, with its true length, how far it leads out of the picture's plane.
+
+    A network of linear layers and ReLU finds lengths of 2D vectors only roughly and at the cost of many units.
+
+    Note:
+        - keypoint number: K
+        - bone number: L
+
+    Args:
+        skeleton: Name of the keypoint set: ``'h36m'`` or ``'coco'``.
+    """
+
+    # Seen end on, a bone has no length, and its logarithm is as that of a twentieth of the body.
+    _SHORTEST = 0.05
+
+    def __init__(self, skeleton: str = 'h36m'):
+        super().__init__()
+        keypoints = get_skeleton(skeleton)
+        links = list(keypoints.bones)
+        if keypoints.root is None:
+            # COCO's tree has no line across the hips or the shoulders.
+            names = ('hip', 'shoulder')
+            links += [(keypoints.index(f'left_{name}'), keypoints.index(f'right_{name}')) for name in names]
+        self.num_keypoints, self.num_features = keypoints.num_keypoints, 2 * len(links)
+        self.register_buffer('start', torch.tensor([a for a, _ in links]), persistent=False)
+        self.register_buffer('end', torch.tensor([b for _, b in links]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Lengths of the bones.
+
+        Args:
+            x: ``(N, C)``: K x and y pairs, K scores, and anything else.
+
+        Returns:
+            ``(N, 2L)``: L lengths and L logarithms, each times both ends' scores.
+        """
+        k = self.num_keypoints
+        points, scores = x[:, : 2 * k].unflatten(-1, (k, 2)), x[:, 2 * k : 3 * k]
+        length = ((points[:, self.end] - points[:, self.start]).square().sum(-1) + 1e-6).sqrt()
+        trust = scores[:, self.start] * scores[:, self.end]
+        return torch.cat([length * trust, (length + self._SHORTEST).log() * trust], -1)
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:

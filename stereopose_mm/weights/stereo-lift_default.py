@@ -1,5 +1,118 @@
-auto_scale_lr = dict(base_batch_size=1024)
+auto_scale_lr = dict(base_batch_size=512)
 backend_args = dict(backend='local')
+bodies_file = 'data/mocap/bodies.npz'
+bodies_test = dict(
+    ann_file='data/mocap/bodies.npz',
+    cameras=dict(
+        focal=(
+            600.0,
+            3000.0,
+        ),
+        image_size=(
+            1920,
+            1080,
+        ),
+        pitch_deg=(
+            -17.0,
+            40.0,
+        ),
+    ),
+    exclude=[
+        'cmu01/01_01.bvh',
+        'cmu01/01_14.bvh',
+        'cmu14/14_23.bvh',
+    ],
+    keypoint_set='coco',
+    num_pairs=8192,
+    proportions=dict(body_spread=0.0, bone_spread=0.0, own_share=1.0),
+    seed=1,
+    subjects=[
+        'cmu02',
+        'cmu09',
+        'cmu12',
+    ],
+    test_mode=True,
+    type='MocapDataset',
+)
+bodies_train = dict(
+    ann_file='data/mocap/bodies.npz',
+    augmentation=dict(limb_jitter_deg=6.0, limb_turn_deg=10.0, mix_prob=0.4, tilt_deg=10.0),
+    cameras=dict(
+        focal=(
+            600.0,
+            3000.0,
+        ),
+        image_size=(
+            1920,
+            1080,
+        ),
+        pitch_deg=(
+            -17.0,
+            40.0,
+        ),
+        wrong_focal=(
+            0.5,
+            2.0,
+        ),
+        wrong_focal_prob=0.25,
+    ),
+    clip_balance=0.7,
+    exclude=[
+        'cmu02',
+        'cmu09',
+        'cmu12',
+        'cmu01/01_01.bvh',
+        'cmu01/01_14.bvh',
+        'cmu14/14_23.bvh',
+    ],
+    keypoint_set='coco',
+    num_pairs=524288,
+    proportions=dict(body_spread=0.06, bone_spread=0.06, offset_spread=0.2, own_share=1.0, wide_share=0.1),
+    type='MocapDataset',
+)
+calibration_dataset = dict(
+    ann_file='data/mocap/mocap.npz',
+    augmentation=dict(limb_jitter_deg=6.0, limb_turn_deg=10.0, mix_prob=0.4, tilt_deg=10.0),
+    cameras=dict(
+        focal=(
+            600.0,
+            3000.0,
+        ),
+        image_size=(
+            1920,
+            1080,
+        ),
+        pitch_deg=(
+            -17.0,
+            40.0,
+        ),
+    ),
+    clip_balance=0.7,
+    codec=dict(baseline=0.5, type='StereoPoseLifting', view='ray'),
+    exclude=[
+        'cmu02',
+        'cmu09',
+        'cmu12',
+        'cmu01/01_01.bvh',
+        'cmu01/01_14.bvh',
+        'cmu14/14_23.bvh',
+    ],
+    noise=dict(
+        clean_prob=0.65,
+        coco_prob=0.3,
+        gross_prob=0.18,
+        gross_scale=0.5,
+        inversion_prob=0.04,
+        jitter=0.17,
+        level=0.5,
+        missing_prob=0.03,
+        swap_prob=0.015,
+        truncate_prob=0.15,
+    ),
+    num_pairs=524288,
+    proportions=dict(body_spread=0.06, bone_spread=0.06),
+    type='MocapDataset',
+)
 codec = dict(baseline=0.5, type='StereoPoseLifting', view='ray')
 custom_hooks = [
     dict(type='SyncBuffersHook'),
@@ -28,7 +141,7 @@ faulty_clips = [
     'cmu01/01_14.bvh',
     'cmu14/14_23.bvh',
 ]
-iters_per_epoch = 512
+iters_per_epoch = 1024
 load_from = None
 log_level = 'INFO'
 log_processor = dict(by_epoch=True, num_digits=4, type='LogProcessor', window_size=50)
@@ -68,7 +181,7 @@ mocap_test = dict(
 )
 mocap_train = dict(
     ann_file='data/mocap/mocap.npz',
-    augmentation=dict(limb_jitter_deg=8.0, mix_prob=0.4, tilt_deg=10.0),
+    augmentation=dict(limb_jitter_deg=6.0, limb_turn_deg=10.0, mix_prob=0.4, tilt_deg=10.0),
     cameras=dict(
         focal=(
             600.0,
@@ -82,6 +195,11 @@ mocap_train = dict(
             -17.0,
             40.0,
         ),
+        wrong_focal=(
+            0.5,
+            2.0,
+        ),
+        wrong_focal_prob=0.25,
     ),
     clip_balance=0.7,
     exclude=[
@@ -93,26 +211,35 @@ mocap_train = dict(
         'cmu14/14_23.bvh',
     ],
     num_pairs=524288,
-    proportions=dict(body_spread=0.06, bone_spread=0.06),
+    proportions=dict(body_spread=0.06, bone_spread=0.06, wide_share=0.25),
     type='MocapDataset',
 )
 model = dict(
-    backbone=dict(in_channels=52, num_blocks=2, type='ViewSynthesisNet', width=512),
+    backbone=dict(
+        bone_lengths='h36m',
+        disparity=True,
+        flip_test=True,
+        in_channels=52,
+        num_blocks=2,
+        type='ViewSynthesisNet',
+        width=256,
+    ),
     head=dict(
         decoder=dict(baseline=0.5, type='StereoPoseLifting', view='ray'),
-        in_channels=86,
+        in_channels=118,
         loss=dict(type='MPJPELoss', use_target_weight=True),
+        loss_uncertainty=dict(loss_weight=0.01, type='DepthUncertaintyLoss'),
         loss_view=dict(loss_weight=0.5, type='MPJPELoss', use_target_weight=True),
         num_blocks=2,
-        search=dict(type='GeometricSearch'),
+        search=dict(max_miss=0.1, type='GeometricSearch', uncertainty_power=1.0),
         type='StereoLifter',
         width=512,
     ),
     type='PoseLifter',
 )
-optim_wrapper = dict(optimizer=dict(lr=0.002, type='AdamW', weight_decay=0.01))
+optim_wrapper = dict(optimizer=dict(lr=0.0015, type='AdamW', weight_decay=0.01))
 param_scheduler = [
-    dict(by_epoch=False, eta_max=0.002, pct_start=0.1, total_steps=10240, type='OneCycleLR'),
+    dict(by_epoch=False, eta_max=0.0015, pct_start=0.1, total_steps=20480, type='OneCycleLR'),
 ]
 randomness = dict(seed=0)
 resume = False
@@ -192,11 +319,11 @@ test_subjects = [
 ]
 train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=5)
 train_dataloader = dict(
-    batch_size=1024,
+    batch_size=512,
     collate_fn=dict(type='collate_packed'),
     dataset=dict(
         ann_file='data/mocap/mocap.npz',
-        augmentation=dict(limb_jitter_deg=8.0, mix_prob=0.4, tilt_deg=10.0),
+        augmentation=dict(limb_jitter_deg=6.0, limb_turn_deg=10.0, mix_prob=0.4, tilt_deg=10.0),
         cameras=dict(
             focal=(
                 600.0,
@@ -210,6 +337,11 @@ train_dataloader = dict(
                 -17.0,
                 40.0,
             ),
+            wrong_focal=(
+                0.5,
+                2.0,
+            ),
+            wrong_focal_prob=0.25,
         ),
         clip_balance=0.7,
         codec=dict(baseline=0.5, type='StereoPoseLifting', view='ray'),
@@ -221,13 +353,35 @@ train_dataloader = dict(
             'cmu01/01_14.bvh',
             'cmu14/14_23.bvh',
         ],
-        noise=dict(clean_prob=0.5, coco_prob=0.5, jitter=0.08, missing_prob=0.04, swap_prob=0.02),
+        noise=dict(
+            clean_prob=0.65,
+            coco_prob=0.3,
+            gross_prob=0.18,
+            gross_scale=0.5,
+            inversion_prob=0.04,
+            jitter=0.17,
+            level=0.5,
+            missing_prob=0.03,
+            swap_prob=0.015,
+            truncate_prob=0.15,
+        ),
         num_pairs=524288,
-        proportions=dict(body_spread=0.06, bone_spread=0.06),
+        proportions=dict(body_spread=0.06, bone_spread=0.06, wide_share=0.25),
         type='MocapDataset',
     ),
     num_workers=0,
     sampler=dict(shuffle=True, type='DefaultSampler'),
+)
+train_noise = dict(
+    clean_prob=0.65,
+    gross_prob=0.18,
+    gross_scale=0.5,
+    inversion_prob=0.04,
+    jitter=0.17,
+    level=0.5,
+    missing_prob=0.03,
+    swap_prob=0.015,
+    truncate_prob=0.15,
 )
 val_cfg = dict()
 val_dataloader = dict(

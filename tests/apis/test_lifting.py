@@ -9,39 +9,57 @@ from mmengine.structures import InstanceData
 from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 
-from stereopose_mm.apis import LiftResult, coco_to_h36m, init_lifter, lift_keypoints, lifting
+from stereopose_mm.apis import LiftResult, coco_to_h36m, init_lifter, lift_keypoints, lifting, shipped_lifter
 from stereopose_mm.geometry import Camera, mapping_matrix
+
+from ..conftest import PROJECT_ROOT
 
 K = 17
 CAMERA = Camera(1300.0, 1300.0, 960.0, 540.0, 1920.0, 1080.0)
 SHAPES = dict(
-    keypoints_cam=(K, 3), keypoints=(K, 3), root_depth=(), reprojection_error=(), search_residual=(), valid=()
-)
+    keypoints_cam=(K, 3), keypoints=(K, 3), input_keypoints_cam=(K, 3), uncertainty=(K,), root_depth=(),
+    reprojection_error=(), search_residual=(), used=(K,), valid=(),
+)  # fmt: skip
+MASKS = ('used', 'valid')
 
 
-@pytest.fixture(scope='module')
-def config(project_root):
-    """The default config with small networks."""
-    config = Config.fromfile(project_root / 'configs/stereo_lift/stereo-lift_res512_1xb1024-20e_mocap.py')
+def small_config(name):
+    """A config with small networks."""
+    (path,) = PROJECT_ROOT.glob(f'configs/stereo_lift/{name}_1xb512-*_mocap.py')
+    config = Config.fromfile(path)
     for part in (config.model.backbone, config.model.head):
         part.update(width=32, num_blocks=1)
     return config
 
 
-@pytest.fixture(scope='module')
-def checkpoint(config, tmp_path_factory):
+def write_checkpoint(config, path):
     """Weights that are random, with batch statistics other than those that a network starts with."""
     torch.manual_seed(0)
     model = MODELS.build(config.model).train()
     model(torch.randn(64, 52, 1), None, mode='tensor')
-    path = tmp_path_factory.mktemp('lifter') / 'lifter.pth'
     torch.save(dict(state_dict=model.state_dict(), meta=dict()), path)
     return path
 
 
 @pytest.fixture(scope='module')
+def config():
+    return small_config('stereo-lift_res512')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(config, tmp_path_factory):
+    return write_checkpoint(config, tmp_path_factory.mktemp('lifter') / 'lifter.pth')
+
+
+@pytest.fixture(scope='module')
 def lifter(config, checkpoint):
     return init_lifter(config, checkpoint)
+
+
+@pytest.fixture(scope='module')
+def coco_lifter(tmp_path_factory):
+    config = small_config('stereo-lift_coco-res512')
+    return init_lifter(config, write_checkpoint(config, tmp_path_factory.mktemp('coco') / 'coco.pth'))
 
 
 def make_keypoints(num, seed=0, dtype=np.float32):
@@ -69,7 +87,7 @@ def test_numpy_in_numpy_out(lifter, dtype):
     for name, shape in SHAPES.items():
         value = getattr(result, name)
         assert isinstance(value, np.ndarray) and value.shape == (5, *shape), name
-        assert value.dtype == (bool if name == 'valid' else dtype), name
+        assert value.dtype == (bool if name in MASKS else dtype), name
 
 
 @pytest.mark.parametrize(
@@ -82,7 +100,7 @@ def test_torch_in_torch_out(lifter, dtype, expected):
     for name, shape in SHAPES.items():
         value = getattr(result, name)
         assert isinstance(value, torch.Tensor) and value.shape == (5, *shape), name
-        assert value.dtype == (torch.bool if name == 'valid' else expected), name
+        assert value.dtype == (torch.bool if name in MASKS else expected), name
         assert not value.requires_grad
     if dtype == torch.float32:
         assert_same(result, lift_keypoints(lifter, make_keypoints(5), camera=CAMERA), rtol=0, atol=0)
@@ -103,6 +121,7 @@ def test_result_lies_on_the_image_rays(lifter):
     projected = CAMERA.project(torch.from_numpy(result.keypoints_cam[valid])).numpy()
     np.testing.assert_allclose(projected, keypoints[valid], atol=1e-8)
     assert result.reprojection_error[valid].max() < 1e-8
+    np.testing.assert_array_equal(result.input_keypoints_cam, result.keypoints_cam)
     np.testing.assert_allclose(result.keypoints_cam[:, 0, 2][valid], result.root_depth[valid])
     np.testing.assert_allclose(
         result.keypoints[valid], (result.keypoints_cam - result.keypoints_cam[:, :1])[valid], atol=1e-12
@@ -200,14 +219,23 @@ def test_low_scores_are_missing_keypoints(lifter):
     assert np.abs(counted.keypoints - one.keypoints)[one.valid & counted.valid].max() > 1e-3
 
 
-def test_scores_weigh_the_search(lifter):
+def test_scores_tell_the_network_and_weigh_the_search(lifter):
     keypoints = make_keypoints(20)
-    even = lift_keypoints(lifter, keypoints, np.full((20, K), 0.5, np.float32), camera=CAMERA)
-    assert_same(even, lift_keypoints(lifter, keypoints, camera=CAMERA))
-    uneven = np.full((20, K), 0.11, np.float32)
+    uneven = np.full((20, K), 0.3, np.float32)
     uneven[:, :4] = 1
-    other = lift_keypoints(lifter, keypoints, uneven, camera=CAMERA)
-    assert np.nanmax(np.abs(other.root_depth - even.root_depth)) > 1e-3
+    exact, even, other = (
+        lift_keypoints(lifter, keypoints, scores, camera=CAMERA)
+        for scores in (None, np.full((20, K), 0.5, np.float32), uneven)
+    )
+    valid = exact.valid & even.valid & other.valid
+    assert valid.sum() > 3
+    # No scores are those of exact keypoints, which others are not.
+    assert_same(exact, lift_keypoints(lifter, keypoints, np.ones((20, K), np.float32), camera=CAMERA), rtol=0, atol=0)
+    assert_same(exact, lift_keypoints(lifter, keypoints, np.full((20, K), 7.0, np.float32), camera=CAMERA))
+    assert exact.used[exact.valid].all()
+    for name in ('keypoints', 'uncertainty', 'root_depth'):
+        for one, two in ((exact, even), (even, other)):
+            assert np.abs(getattr(one, name) - getattr(two, name))[valid].max() > 1e-3, name
 
 
 def test_poses_that_cannot_be_lifted(lifter):
@@ -217,8 +245,9 @@ def test_poses_that_cannot_be_lifted(lifter):
     keypoints[3] = keypoints[3, :1]
     result = lift_keypoints(lifter, keypoints, scores, camera=CAMERA)
     assert result.valid.tolist() == [expected.valid[0], False, expected.valid[2], False, expected.valid[4]]
-    for name in set(SHAPES) - {'valid'}:
+    for name in set(SHAPES) - set(MASKS):
         assert np.isnan(getattr(result, name)[[1, 3]]).all(), name
+    assert not result.used[[1, 3]].any()
     assert_same(select(result, [0, 2, 4]), select(expected, [0, 2, 4]))
 
 
@@ -325,3 +354,98 @@ def test_on_a_gpu(config, checkpoint, lifter):
     assert result.keypoints.is_cuda
     cpu = LiftResult(**{f.name: getattr(result, f.name).cpu() for f in fields(result)})
     assert_same(cpu, lift_keypoints(lifter, keypoints, camera=CAMERA), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('kind', ['numpy', 'torch'])
+@pytest.mark.parametrize('double', [False, True])
+def test_coco_lifter_takes_coco(coco_lifter, kind, double):
+    keypoints = make_keypoints(5, dtype=np.float64 if double else np.float32)
+    given = keypoints if kind == 'numpy' else torch.from_numpy(keypoints)
+    result = lift_keypoints(coco_lifter, given, skeleton='coco', camera=CAMERA)
+    for name, shape in SHAPES.items():
+        value = getattr(result, name)
+        assert type(value) is type(given) and value.shape == (5, *shape), name
+        mask_dtype = bool if kind == 'numpy' else torch.bool
+        assert value.dtype == (mask_dtype if name in MASKS else given.dtype), name
+    empty = lift_keypoints(coco_lifter, given[:0], skeleton='coco', camera=CAMERA)
+    assert all(getattr(empty, name).shape == (0, *shape) for name, shape in SHAPES.items())
+
+
+def test_used_coco_keypoints_lie_on_the_image_rays(coco_lifter):
+    keypoints = make_keypoints(200, dtype=np.float64)
+    scores = np.random.default_rng(0).uniform(0.2, 1, (200, K))
+    # Where three keypoints are seen, whichever, a pose is found: COCO has no root that must be.
+    scores[np.random.default_rng(1).random((200, K)) < 0.4] = 0
+    result = lift_keypoints(coco_lifter, keypoints, scores, skeleton='coco', camera=CAMERA)
+    valid = result.valid
+    assert valid.sum() > 20
+    assert (scores[valid][:, [11, 12]] == 0).all(1).any(), 'some without hips'
+    distance = np.linalg.norm(
+        CAMERA.project(torch.from_numpy(result.input_keypoints_cam[valid])).numpy() - keypoints[valid], axis=-1
+    )
+    used = result.used[valid]
+    assert distance[used].max() < 1e-8 and distance[~used].max() > 1
+    assert (scores[valid][used] > 0).all() and (used.sum(1) >= 3).all()
+    assert result.reprojection_error[valid].max() < 1e-8
+    np.testing.assert_allclose(result.keypoints_cam[valid][:, 0, 2], result.root_depth[valid])
+    np.testing.assert_allclose(
+        result.keypoints[valid], (result.keypoints_cam - result.keypoints_cam[:, :1])[valid], atol=1e-12
+    )
+    assert (result.keypoints_cam[valid][..., 2] > 0).all()
+    moved = np.where(scores[..., None] > 0, keypoints, 5e4)
+    assert_same(lift_keypoints(coco_lifter, moved, scores, skeleton='coco', camera=CAMERA), result, rtol=0, atol=0)
+
+
+def test_three_coco_keypoints_do(coco_lifter):
+    scores = np.zeros((K, K), np.float32)
+    for i in range(K):
+        scores[i, [i, (i + 1) % K, (i + 5) % K]] = 1
+    keypoints = np.repeat(make_keypoints(1), K, 0)
+    result = lift_keypoints(coco_lifter, keypoints, scores, skeleton='coco', camera=CAMERA)
+    behind = np.isnan(result.root_depth) & (scores.sum(1) == 3)
+    assert result.valid.any() and (result.valid | behind).all()
+    scores[np.arange(K), np.arange(K)] = 0
+    result = lift_keypoints(coco_lifter, keypoints, scores, skeleton='coco', camera=CAMERA)
+    assert not result.valid.any()
+    for name in set(SHAPES) - set(MASKS):
+        assert np.isnan(getattr(result, name)).all(), name
+
+
+def test_coco_lifter_takes_nothing_else(coco_lifter):
+    for skeleton in ('h36m', 'mpi_inf_3dhp'):
+        with pytest.raises(ValueError, match=rf"the lifter takes 'coco' keypoints, got '{skeleton}'"):
+            lift_keypoints(coco_lifter, make_keypoints(2), skeleton=skeleton, camera=CAMERA)
+
+
+@pytest.mark.parametrize('name', ['lifter', 'coco_lifter'])
+def test_uncertainty(request, name):
+    lifter, skeleton = request.getfixturevalue(name), 'coco' if name == 'coco_lifter' else 'h36m'
+    keypoints = make_keypoints(40)
+    result = lift_keypoints(lifter, keypoints, skeleton=skeleton, camera=CAMERA)
+    assert (result.uncertainty[result.valid] > 0).all() and np.isnan(result.uncertainty[~result.valid]).all()
+    lifter.head.uncertainty_scale.fill_(3.0)
+    try:
+        scaled = lift_keypoints(lifter, keypoints, skeleton=skeleton, camera=CAMERA)
+    finally:
+        lifter.head.uncertainty_scale.fill_(1.0)
+    np.testing.assert_allclose(scaled.uncertainty, 3 * result.uncertainty, rtol=1e-5)
+    np.testing.assert_array_equal(scaled.keypoints_cam, result.keypoints_cam)
+
+
+def test_a_lifter_without_uncertainty_tells_none(config, tmp_path):
+    config = config.copy()
+    config.model.head.loss_uncertainty = None
+    lifter = init_lifter(config, write_checkpoint(config, tmp_path / 'lifter.pth'))
+    result = lift_keypoints(lifter, make_keypoints(20), camera=CAMERA)
+    assert result.valid.any() and np.isnan(result.uncertainty).all()
+    assert np.isfinite(result.keypoints_cam[result.valid]).all()
+
+
+def test_shipped_lifters_by_skeleton():
+    for skeleton, stem in dict(h36m='default', mpi_inf_3dhp='default', coco='coco').items():
+        config, checkpoint = shipped_lifter(skeleton)
+        assert (config.name, checkpoint.name) == (f'stereo-lift_{stem}.py', f'stereo-lift_{stem}.pth')
+        assert config.parent == checkpoint.parent == PROJECT_ROOT / 'stereopose_mm/weights'
+    assert shipped_lifter() == shipped_lifter('h36m')
+    with pytest.raises(ValueError, match="unknown skeleton 'smpl'"):
+        shipped_lifter('smpl')

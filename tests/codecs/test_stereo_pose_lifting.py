@@ -4,14 +4,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from mmpose.registry import KEYPOINT_CODECS
 
 import stereopose_mm  # noqa: F401
-from stereopose_mm.geometry import Camera
+from stereopose_mm.geometry import H36M_COCO, Camera, root_centring_rotation
 
 K = 17
 VIEWS = ['ray', 'pixel', 'screen']
@@ -220,13 +220,19 @@ def test_missing_joints_leave_no_trace_in_the_input(view):
     assert (one['lifting_target_weight'] == 1).all()
 
 
-def test_a_score_is_a_weight_not_a_coordinate():
-    codec = build('ray')
+@pytest.mark.parametrize('keypoint_set', ['h36m', 'coco'])
+def test_a_score_is_an_input_and_a_weight_not_a_coordinate(keypoint_set):
+    codec = build('ray', keypoint_set=keypoint_set)
     keypoints, camera, _ = make_samples()
-    scores = torch.full((6, K), 0.3)
-    encoded = codec.encode_batch(keypoints, scores, camera)
-    assert torch.equal(encoded['inputs'], codec.encode_batch(keypoints, None, camera)['inputs'])
+    scores = 0.05 + 0.9 * torch.rand(6, K, generator=torch.Generator().manual_seed(0))
+    encoded, exact = (codec.encode_batch(keypoints, s, camera) for s in (scores, None))
+    assert torch.equal(encoded['inputs'][:, 2 * K : 3 * K], scores)
+    assert (exact['inputs'][:, 2 * K : 3 * K] == 1).all(), 'no scores are those of exact keypoints'
+    for part in (slice(0, 2 * K), slice(3 * K, None)):
+        assert torch.equal(encoded['inputs'][:, part], exact['inputs'][:, part])
     assert torch.equal(encoded['search_weight'], scores)
+    # Some detectors give logits or heatmap sums: to the network no score is better than exact.
+    assert torch.equal(codec.encode_batch(keypoints, 40 * scores, camera)['inputs'], exact['inputs'])
 
 
 @pytest.mark.parametrize('view', VIEWS)
@@ -356,3 +362,196 @@ def test_statistics_from_a_file(tmp_path):
     path.write_text('{"keypoints_mean": [')
     with pytest.raises(ValueError, match='statistics: cannot read .*statistics.json'):
         KEYPOINT_CODECS.build(dict(type='StereoPoseLifting', view='pixel', statistics=str(path)))
+
+
+def make_coco_samples(num=6, seed=0):
+    """Poses of H36M-17 and COCO-17 before a camera each, and the exact 2D of COCO's keypoints."""
+    _, camera, pose = make_samples(num, seed)
+    offset = 0.05 * torch.randn(num, K, 3, generator=torch.Generator().manual_seed(seed))
+    pose = torch.cat([pose, pose[:, list(H36M_COCO.parents[K:])] + offset], 1)
+    return camera.project(pose[:, K:]), camera, pose
+
+
+def unit(rays):
+    directions = torch.cat([rays, torch.ones_like(rays[..., :1])], -1)
+    return directions / directions.norm(dim=-1, keepdim=True)
+
+
+def test_a_coco_sample_is_a_row_of_the_batch():
+    codec = build('ray', keypoint_set='coco')
+    keypoints, camera, pose = make_coco_samples()
+    scores = torch.rand(6, K, generator=torch.Generator().manual_seed(1))
+    scores[1, [11, 12]] = 0
+    target_visible = torch.ones(6, 2 * K)
+    target_visible[4, 20] = 0
+    batch = codec.encode_batch(keypoints, scores, camera, pose, target_visible)
+    assert batch.keys() == BATCH_KEYS | TARGET_KEYS
+    shapes = dict(inputs=(52,), rays=(K, 2), search_weight=(K,), lifting_target_label=(2 * K, 3))
+    shapes |= dict(lifting_target_weight=(2 * K,), right_view_label=(K, 2), right_view_weight=(K,), target_root=(3,))
+    for key, shape in shapes.items():
+        assert batch[key].shape == (6, *shape), key
+    for i in range(6):
+        row = slice(i, i + 1)
+        sample = codec.encode(
+            keypoints[row].numpy(),
+            scores[row].numpy(),
+            lifting_target=pose[row].numpy(),
+            lifting_target_visible=target_visible[row, :, None].numpy(),
+            camera_param=as_camera_param(camera, i),
+        )
+        np.testing.assert_allclose(sample['keypoint_labels'][:, 0], batch['inputs'][i].numpy(), atol=2e-5)
+        for key in BATCH_KEYS - {'inputs'} | TARGET_KEYS:
+            np.testing.assert_allclose(sample[key], batch[key][row].numpy(), rtol=1e-5, atol=2e-5, err_msg=key)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([torch.float32, torch.float64]))
+def test_coco_decode_undoes_encode(seed, dtype):
+    codec = build('ray', keypoint_set='coco')
+    keypoints, camera, pose = make_coco_samples(3, seed)
+    keypoints, camera, pose = keypoints.to(dtype), camera.to(dtype=dtype), pose.to(dtype)
+    encoded = codec.encode_batch(keypoints, None, camera, pose)
+    assert all(value.dtype == dtype for value in encoded.values())
+    decoded = codec.decode_batch(encoded['lifting_target_label'], encoded['view_rotation'])
+    exact = 2e-6 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(decoded, pose - pose[:, :1], rtol=0, atol=exact)
+    numpy, scores = codec.decode(
+        encoded['lifting_target_label'].numpy(), encoded['target_root'].numpy(), encoded['view_rotation'].numpy()
+    )
+    np.testing.assert_allclose(numpy, pose.numpy(), atol=5e-6)
+    assert scores.shape == (3, 2 * K) and (scores == 1).all()
+
+
+HIPS, SHOULDERS = [11, 12], [5, 6]
+
+
+@pytest.mark.parametrize(
+    ('missing', 'centre'),
+    [
+        ([], HIPS),
+        ([11], [12]),
+        ([12, 5, 6, 0], [11]),
+        (HIPS, SHOULDERS),
+        ([*HIPS, 5], [6]),
+        (HIPS + SHOULDERS, [0, 1, 2, 3, 4, 7, 8, 9, 10, 13, 14, 15, 16]),
+        ([k for k in range(K) if k not in (3, 9, 15)], [3, 9, 15]),
+        (list(range(K)), list(range(K))),
+    ],
+)
+def test_centre_of_cocos_view(missing, centre):
+    """Between the hips; between the shoulders where no hip is seen, else amid all keypoints."""
+    keypoints, camera, pose = make_coco_samples()
+    scores = torch.full((6, K), 0.3)
+    scores[:, missing] = 0
+    encoded = build('ray', keypoint_set='coco').encode_batch(keypoints, scores, camera)
+    middle = unit(pose[:, K:][:, centre, :2] / pose[:, K:][:, centre, 2:]).mean(1)
+    on_axis = (encoded['view_rotation'] @ middle[..., None])[..., 0]
+    torch.testing.assert_close(on_axis[:, :2], torch.zeros(6, 2), rtol=0, atol=2e-6)
+    assert (on_axis[:, 2] > 0).all()
+    left = encoded['inputs'][:, : 2 * K].view(6, K, 2)
+    seen = [k for k in range(K) if k not in missing]
+    assert (left[:, missing] == 0).all()
+    if seen:
+        rms = left[:, seen].square().sum(-1).mean(-1).sqrt()
+        torch.testing.assert_close(rms, torch.ones(6))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.floats(-0.8, 0.8),
+    st.floats(-0.8, 0.8),
+    st.floats(300, 4000),
+    st.sets(st.integers(0, K - 1), max_size=12),
+)
+def test_coco_input_does_not_know_where_in_the_image_nor_through_which_lens(seed, x, y, focal, missing):
+    """The same body seen from the same point by another camera, turned another way."""
+    codec = build('ray', keypoint_set='coco')
+    keypoints, camera, pose = make_coco_samples(3, seed)
+    keypoints, camera, pose = camera.to(dtype=torch.float64).project(pose[:, K:].double()), camera, pose.double()
+    scores = torch.rand(3, K, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    scores[:, list(missing)] = 0
+    one = codec.encode_batch(keypoints, scores, camera.to(dtype=torch.float64), pose)
+    # Turned so that the view's centre, which was on this camera's axis, is seen at (x, y).
+    centred = pose @ one['view_rotation'].mT
+    turned = centred @ root_centring_rotation(torch.tensor([[x, y]], dtype=torch.float64))
+    assume(bool((turned[..., 2] > 0.1).all()))
+    other_camera = Camera(focal, 1.1 * focal, 0.3 * focal, 0.2 * focal, focal, focal)
+    other = codec.encode_batch(other_camera.project(turned[:, K:]), scores, other_camera, turned)
+    for key in ('inputs', 'lifting_target_label', 'right_view_label', 'right_view_weight', 'search_weight'):
+        torch.testing.assert_close(other[key], one[key], rtol=1e-7, atol=1e-7)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sets(st.integers(0, K - 1), min_size=1, max_size=14),
+    st.sampled_from([-300.0, 0.0, 1e7]),
+    st.sampled_from([0.01, 0.4, 1.0]),
+)
+def test_missing_coco_keypoints_leave_no_trace(missing, garbage, score):
+    codec = build('ray', keypoint_set='coco')
+    keypoints, camera, pose = make_coco_samples()
+    scores = torch.full((6, K), score)
+    scores[:, list(missing)] = 0
+    moved = keypoints.clone()
+    moved[:, list(missing)] = garbage
+    one, other = (codec.encode_batch(k, scores, camera, pose) for k in (keypoints, moved))
+    for key in one.keys() - {'rays'}:
+        assert torch.equal(one[key], other[key]), key
+    assert torch.equal(one['inputs'][:, 2 * K : 3 * K], scores) and torch.equal(one['search_weight'], scores)
+
+
+def test_cocos_right_view_is_the_left_one_from_half_the_pelvis_distance_to_the_right():
+    keypoints, camera, pose = make_coco_samples()
+    encoded = build('ray', keypoint_set='coco').encode_batch(keypoints, None, camera, pose)
+    turned = pose @ encoded['view_rotation'].mT
+    root = turned[:, :1]
+    torch.testing.assert_close(encoded['lifting_target_label'], turned - root, rtol=0, atol=5e-6)
+    torch.testing.assert_close(encoded['target_root'], pose[:, 0])
+    seen = turned[:, K:, :2] / turned[:, K:, 2:]
+    spread = seen.square().sum(-1).mean(-1).sqrt()[:, None, None]
+    torch.testing.assert_close(encoded['inputs'][:, : 2 * K].view(6, K, 2), seen / spread, rtol=1e-4, atol=1e-4)
+    shifted = turned - torch.stack([0.5 * root[:, 0, 2], *torch.zeros(2, 6)], -1)[:, None]
+    rays = shifted[..., :2] / shifted[..., 2:]
+    expected = (rays[:, K:] - rays[:, :1]) / spread
+    torch.testing.assert_close(encoded['right_view_label'], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_not_known_of_a_body_with_coco():
+    codec = build('ray', keypoint_set='coco')
+    keypoints, camera, pose = make_coco_samples(3)
+    known = torch.ones(3, 2 * K)
+    known[0, 0], known[1, 5], known[2, K + 9] = 0, 0, 0
+    pose[1, 5], pose[2, K + 9] = 1e6, -1e6
+    encoded = codec.encode_batch(keypoints, None, camera, pose, known)
+    assert all(value.isfinite().all() for value in encoded.values())
+    weight, right_weight = encoded['lifting_target_weight'], encoded['right_view_weight']
+    assert (weight[0] == 0).all() and (right_weight[0] == 0).all(), 'all is relative to the root'
+    assert torch.equal(weight[1:], known[1:])
+    # The joints of H36M-17 are no keypoints of the right view.
+    assert (right_weight[1] == 1).all() and torch.equal(right_weight[2], known[2, K:])
+
+
+def test_coco_as_mmpose_inference_passes_it():
+    packed = pack(
+        dict(type='StereoPoseLifting', keypoint_set='coco'),
+        keypoints=make_coco_samples(1)[0].numpy(),
+        keypoints_visible=np.ones((1, K), np.float32),
+        lifting_target=np.zeros((1, K, 3), np.float32),
+        lifting_target_visible=np.ones((1, K, 1), np.float32),
+        camera_param=dict(w=1920, h=1080),
+    )
+    labels = packed['data_samples'].gt_instance_labels
+    assert packed['inputs'].shape == (52, 1) and packed['inputs'].isfinite().all()
+    assert labels.lifting_target_label.shape == (1, 2 * K, 3)
+    assert (labels.right_view_weight == 0).all() and (labels.target_root == 0).all()
+
+
+@pytest.mark.parametrize('changes', [dict(view='pixel'), dict(num_keypoints=21), dict(root_index=3)])
+def test_coco_takes_the_ray_view_of_its_keypoints(changes):
+    with pytest.raises(
+        ValueError, match="keypoint_set='coco' takes view='ray', num_keypoints=17 and root_index=0, got"
+    ):
+        KEYPOINT_CODECS.build(dict(type='StereoPoseLifting', keypoint_set='coco') | changes)
+    with pytest.raises(ValueError, match="keypoint_set takes 'h36m' or 'coco', got 'body25'"):
+        build('ray', keypoint_set='body25')

@@ -47,6 +47,8 @@ def data(tmp_path_factory):
         clip_names=np.array([f'{s}_01.bvh' for s in subjects]),
         clip_subjects=np.array(subjects),
     )
+    mocap = dict(np.load(folder / 'mocap.npz'))
+    np.savez(folder / 'bodies.npz', **mocap | dict(joints=rng.normal(size=(50, 2 * K, 3)).astype(np.float32)))
     statistics = {}
     for name, dims in (('keypoints', 2), ('right', 2), ('target', 3)):
         statistics |= {f'{name}_mean': np.zeros((K, dims)).tolist(), f'{name}_std': np.full((K, dims), 90.0).tolist()}
@@ -66,7 +68,8 @@ def use_small_data(config, data):
             if 'statistics' in node:
                 node['statistics'] = str(data / 'statistics.json')
             if node.get('type') == 'MocapDataset':
-                node.update(ann_file=str(data / 'mocap.npz'), num_pairs=40)
+                file = 'mocap.npz' if node.get('keypoint_set', 'h36m') == 'h36m' else 'bodies.npz'
+                node.update(ann_file=str(data / file), num_pairs=40)
             if node.get('type') == 'StereoHuman36mDataset':
                 node.update(data_root=str(data / 'h36m'), indices=40)
             if node.get('type') == 'MpiInf3dhpDataset':
@@ -120,7 +123,7 @@ def test_full_size_model_fits_its_codec(path, data):
     assert model.backbone.in_channels == channels
     model.eval()
     with torch.no_grad():
-        assert model(torch.rand(2, channels, 1), None, mode='tensor').shape[:2] == (2, K)
+        assert model(torch.rand(2, channels, 1), None, mode='tensor').shape[:2] == (2, model.head.num_joints)
 
 
 def test_codecs_of_model_and_data_are_one(path):
@@ -177,7 +180,7 @@ def test_trains_and_predicts(path, data):
 
 
 def test_default_evaluation_never_saw_its_subjects():
-    config = Config.fromfile(PROJECT_ROOT / 'configs/stereo_lift/stereo-lift_res512_1xb1024-20e_mocap.py')
+    config = Config.fromfile(PROJECT_ROOT / 'configs/stereo_lift/stereo-lift_res512_1xb512-20e_mocap.py')
     train, test = config.train_dataloader.dataset, config.test_dataloader.dataset
     assert set(test.subjects) <= set(train.exclude)
     assert test.test_mode and config.val_dataloader.dataset.test_mode

@@ -7,7 +7,10 @@ from mmengine.runner import Runner
 from mmpose.registry import DATASETS
 
 from stereopose_mm.datasets import collate_packed, load_mocap
-from stereopose_mm.datasets.pair_synthesis import bone_directions
+from stereopose_mm.datasets.pair_synthesis import bone_directions, split_bones
+from stereopose_mm.geometry import H36M_COCO
+
+from .conftest import STANDING
 
 K = 17
 CODEC = dict(type='StereoPoseLifting')
@@ -204,7 +207,7 @@ def test_arguments_reach_the_synthesis(build):
         pipeline=[],
         cameras=dict(image_size=(640, 480), focal=(500.0, 500.0)),
         proportions=dict(bone_spread=0.0, body_spread=0.0, mean_lengths=dict(thigh=0.5)),
-        noise=dict(clean_prob=0.0, missing_prob=1.0),
+        noise=dict(clean_prob=0.0, missing_count=(13, 13), scores=False),
         augmentation=dict(tilt_deg=10.0),
     )
     info = dataset[0]
@@ -212,7 +215,7 @@ def test_arguments_reach_the_synthesis(build):
     np.testing.assert_allclose(info['camera_param']['f'], [[500], [500]], rtol=1e-6)
     thigh = np.linalg.norm(info['lifting_target'][0, 2] - info['lifting_target'][0, 1])
     assert thigh == pytest.approx(0.5, abs=1e-5)
-    assert info['keypoints_visible'].tolist() == [[1] + [0] * 16]
+    assert info['keypoints_visible'].sum() == 4 and info['keypoints_visible'][0, 0] == 1
     assert dataset.augmentation.tilt_deg == 10
 
 
@@ -267,3 +270,131 @@ def test_an_unreadable_file_is_named(tmp_path, write_mocap):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r'cut\.npz: not a readable NPZ'):
             load_mocap(str(path))
+
+
+COCO_CODEC = dict(CODEC, keypoint_set='coco')
+
+
+@pytest.fixture
+def write_bodies(write_mocap):
+    """Write an NPZ with COCO-17 too, each keypoint a few centimetres from its joint."""
+
+    def write(name='bodies.npz', **changes):
+        rng = np.random.default_rng(1)
+        joints = STANDING + rng.normal(size=(28, 17, 3)) * 0.03
+        offset = rng.uniform(0.02, 0.05, (28, 17, 3))
+        joints = np.concatenate([joints, joints[:, list(H36M_COCO.parents[17:])] + offset], 1)
+        return write_mocap(name, **dict(joints=joints.astype(np.float32)) | changes)
+
+    return write
+
+
+@pytest.fixture
+def build_bodies(build, write_bodies):
+    def build_dataset(**arguments):
+        if 'pipeline' not in arguments:
+            arguments.setdefault('codec', COCO_CODEC)
+        return build(**dict(ann_file=write_bodies(), keypoint_set='coco') | arguments)
+
+    return build_dataset
+
+
+def test_coco_batches_are_made_whole(build_bodies):
+    (batch,) = load_all(build_bodies(test_mode=True), 50)
+    assert batch['inputs'].shape == (50, 52, 1)
+    (sample,) = batch['data_samples']
+    labels = sample.gt_instance_labels
+    assert labels.lifting_target_label.shape == (50, 2 * K, 3) and labels.rays.shape == (50, K, 2)
+    # Judged by the 17 joints of the 3D skeleton.
+    assert sample.gt_instances.lifting_target.shape == (50, K, 3)
+    assert sample.gt_instances.lifting_target_visible.shape == (50, K)
+    relative = sample.gt_instances.lifting_target - sample.gt_instances.lifting_target[:, :1]
+    told = labels.lifting_target_label @ labels.view_rotation
+    torch.testing.assert_close(told[:, :K], relative, rtol=0, atol=1e-5)
+    seen = told[:, K:] + labels.target_root[:, None]
+    torch.testing.assert_close(seen[..., :2] / seen[..., 2:], labels.rays, rtol=0, atol=1e-5)
+
+
+def test_coco_pipeline_gives_single_samples_of_the_same_pairs(build_bodies):
+    packed = load_all(build_bodies(test_mode=True), 50)[0]
+    pipeline = [dict(PIPELINE[0], encoder=COCO_CODEC), PIPELINE[1]]
+    (batch,) = load_all(build_bodies(codec=None, pipeline=pipeline, test_mode=True), 50)
+    torch.testing.assert_close(torch.stack(batch['inputs']), packed['inputs'], rtol=0, atol=5e-5)
+    labels = packed['data_samples'][0].gt_instance_labels
+    for i in (0, 31):
+        for key in ('lifting_target_label', 'right_view_label', 'rays', 'right_view_weight'):
+            found = batch['data_samples'][i].gt_instance_labels[key][0]
+            torch.testing.assert_close(found, labels[key][i], rtol=0, atol=5e-5)
+
+
+def test_bodies_keep_their_own_proportions_if_asked_to(build_bodies):
+    dataset = build_bodies(
+        subjects=['s2'], mirror_prob=0.0, proportions=dict(own_share=1.0, bone_spread=0.0, body_spread=0.0)
+    )
+    pairs, frames = dataset.make_batch(100, torch.Generator().manual_seed(0))
+    with np.load(dataset.ann_file) as file:
+        own = split_bones(torch.from_numpy(file['joints'][18:24]))[1]
+    torch.testing.assert_close(dataset.lengths, own)
+    torch.testing.assert_close(split_bones(pairs.pose_cam)[1], own[frames], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('keypoint_set', ['h36m', 'coco_as_h36m'])
+def test_bodies_give_h36m_keypoints_too(build_bodies, write_bodies, keypoint_set):
+    dataset = build_bodies(keypoint_set=keypoint_set, codec=CODEC, test_mode=True)
+    (batch,) = load_all(dataset, 50)
+    (sample,) = batch['data_samples']
+    assert batch['inputs'].shape == (50, 52, 1) and sample.gt_instance_labels.lifting_target_label.shape[1] == K
+    known = sample.gt_instance_labels.search_weight
+    missing = [7, 10] if keypoint_set == 'coco_as_h36m' else []
+    assert (known[:, missing] == 0).all() and (known.sum(1) == K - len(missing)).all()
+
+
+def test_scores_reach_the_network(build_bodies):
+    noise = dict(clean_prob=0.0, jitter=0.1, missing_prob=0.2)
+    (batch,) = load_all(build_bodies(noise=noise), 50)
+    scores = batch['inputs'][:, 2 * K : 3 * K, 0]
+    torch.testing.assert_close(scores, batch['data_samples'][0].gt_instance_labels.search_weight)
+    assert (scores == 0).float().mean().item() == pytest.approx(0.2, abs=0.07)
+    assert scores[scores > 0].unique().numel() > 500 and scores.max() < 1
+
+
+def test_cameras_told_wrongly_reach_the_samples(build):
+    info = build(
+        codec=None, pipeline=[], test_mode=True,
+        cameras=dict(focal=(1000.0, 1000.0), wrong_focal_prob=1.0, wrong_focal=(1.5, 1.5)),
+    )[0]  # fmt: skip
+    np.testing.assert_allclose(info['camera_param']['f'], [[1500], [1500]], rtol=1e-5)
+    relative = (info['keypoints'][0] - [960, 540]) / 1000
+    np.testing.assert_allclose(relative, info['lifting_target'][0, :, :2] / info['lifting_target'][0, :, 2:], atol=1e-4)
+
+
+def test_bad_bodies(build, build_bodies, write_bodies):
+    with pytest.raises(ValueError, match=r"keypoint_set takes one of \('h36m', .*'coco_as_h36m'\), got 'body25'"):
+        build(keypoint_set='body25')
+    for keypoint_set in ('coco', 'coco_as_h36m'):
+        with pytest.raises(ValueError, match=r'mocap\.npz: keypoint_set=.*mocap2bodies.py; it has 17 joints'):
+            build(keypoint_set=keypoint_set)
+    with pytest.raises(ValueError, match='own_share takes 0 … 1.0, got 2'):
+        build_bodies(proportions=dict(own_share=2))
+    for joints in (33, 35):
+        path = write_bodies('bad.npz', joints=np.zeros((28, joints, 3), np.float32))
+        with pytest.raises(ValueError, match=rf'bad\.npz.*\(F, 34, 3\).*got \(28, {joints}, 3\)'):
+            build_bodies(ann_file=path)
+    with np.load(write_bodies()) as file:
+        joints = file['joints']
+    joints[3, 17 + 2] = joints[3, H36M_COCO.parents[17 + 2]]
+    path = write_bodies('bad.npz', joints=joints)
+    with pytest.raises(ValueError, match=r'bad\.npz: .*pose 3: the bone to coco_right_eye has no length'):
+        build_bodies(ann_file=path)
+    # Of a file of bodies, a lifter of H36M-17 needs only its joints.
+    assert build_bodies(ann_file=path, keypoint_set='h36m', codec=CODEC).directions.shape == (28, 16, 3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_on_a_gpu(build_bodies):
+    dataset = build_bodies(device='cuda', test_mode=True)
+    packed = dataset.__getitems__(list(range(20)))[0]
+    assert packed['inputs'].is_cuda and packed['inputs'].isfinite().all()
+    assert packed['data_samples'][0].gt_instance_labels.rays.is_cuda
+    single = build_bodies(codec=None, pipeline=[], device='cuda')[0]
+    assert single['keypoints'].shape == (1, K, 2)

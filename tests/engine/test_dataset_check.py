@@ -196,7 +196,7 @@ def test_real_cameras_fit(shared_data, project_root, tmp_path, name, config, opt
 
 
 def test_the_command_tells_by_its_exit_status(start, overrides, project_root, tmp_path):
-    config = project_root / 'configs/stereo_lift/stereo-lift_res512_1xb1024-20e_mocap.py'
+    config = project_root / 'configs/stereo_lift/stereo-lift_res512_1xb512-20e_mocap.py'
     process = start('tools/check_dataset.py', config, '--split', 'test', '--out', tmp_path / 'out', *overrides)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output

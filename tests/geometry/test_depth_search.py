@@ -41,7 +41,7 @@ def make_poses(num, seed, noise='none', dtype=torch.float64):
     return coarse.to(dtype), rays.to(dtype), rand(num, K).to(dtype), depth.to(dtype)
 
 
-def grid_minimum(coarse, rays, weights):
+def grid_minimum(coarse, rays, weights, root_index=0):
     """Smallest objective on the release's 1 mm grid, ``(N,)``, in float64."""
     coarse, rays, weights = coarse.double(), rays.double(), weights.double()
     best = torch.full((len(coarse),), float('inf'), dtype=torch.float64)
@@ -49,6 +49,7 @@ def grid_minimum(coarse, rays, weights):
         value = search_objective(
             depths.repeat(len(coarse)),
             *(t.repeat_interleave(len(depths), 0) for t in (coarse, rays, weights)),
+            root_index,
         )
         best = torch.minimum(best, value.view(len(coarse), -1).amin(1))
     return best
@@ -310,3 +311,163 @@ def test_objective_by_hand():
     assert search_objective(torch.tensor([3.0]), pose, rays, objective='squared').item() == pytest.approx(0.25)
     weights = torch.tensor([[1.0, 3.0]])
     assert search_objective(torch.tensor([3.0]), pose, rays, weights).item() == pytest.approx(1.5)
+
+
+def without_root(coarse, rays, weights):
+    """The same poses, still relative to their root, which is not among the joints: COCO's case."""
+    return coarse[:, 1:], rays[:, 1:], weights[:, 1:]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from(['norm', 'squared']))
+def test_without_a_root_an_exact_pose_is_found_exactly(seed, objective):
+    *pose, true_depth = make_poses(16, seed)
+    coarse, rays, weights = without_root(*pose)
+    depth, pose_abs = search_root_depth(coarse, rays, weights, root_index=None, objective=objective)
+    torch.testing.assert_close(depth, true_depth, rtol=0, atol=1e-6)
+    true_root = pose_abs - coarse
+    torch.testing.assert_close(true_root, true_root[:, :1].expand_as(true_root), rtol=0, atol=1e-6)
+    torch.testing.assert_close(true_root[:, 0, 2], true_depth, rtol=0, atol=1e-6)
+    unweighted, _ = search_root_depth(coarse, rays, root_index=None, objective=objective)
+    torch.testing.assert_close(unweighted, true_depth, rtol=0, atol=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from(['small', 'outliers', 'kinks']))
+def test_without_a_root_never_worse_than_the_millimetre_grid(seed, noise):
+    coarse, rays, weights = without_root(*make_poses(4, seed, noise)[:3])
+    depth, _ = search_root_depth(coarse, rays, weights, root_index=None)
+    value = search_objective(depth, coarse, rays, weights, None)
+    assert (value <= grid_minimum(coarse, rays, weights, None) * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize('noise', ['small', 'outliers', 'kinks'])
+def test_without_a_root_it_is_the_minimum_of_a_large_batch(noise):
+    coarse, rays, weights = without_root(*make_poses(5000, 0, noise)[:3])
+    depth, _ = search_root_depth(coarse, rays, weights, root_index=None)
+    value = search_objective(depth, coarse, rays, weights, None)
+    for step in (1e-4, 1e-2, 1.0):
+        for sign in (-1, 1):
+            other = (depth + sign * step * depth).clamp(min=0.1)
+            assert (value <= search_objective(other, coarse, rays, weights, None) * (1 + 1e-6)).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.floats(-3, 3),
+    st.floats(-3, 3),
+    st.sampled_from(['small', 'outliers']),
+    st.sampled_from(['norm', 'squared']),
+)
+def test_without_a_root_it_does_not_matter_where_the_pose_is_thought_to_stand(seed, x, y, noise, objective):
+    coarse, rays, weights = without_root(*make_poses(6, seed, noise)[:3])
+    moved = coarse + torch.tensor([x, y, 0.0])
+    depths = [search_root_depth(p, rays, weights, root_index=None, objective=objective)[0] for p in (coarse, moved)]
+    # Equal values, not equal depths: an objective that is flat at its minimum has many.
+    values = [search_objective(d, coarse, rays, weights, None, objective) for d in depths]
+    torch.testing.assert_close(values[1], values[0], rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(search_objective(depths[0], moved, rays, weights, None, objective), values[0])
+    # With a root among the joints it does.
+    if abs(x) > 0.5:
+        value = search_objective(depths[0], moved.index_fill(1, torch.tensor([0]), 0.0), rays, weights, 0, objective)
+        assert not torch.isclose(value, values[0]).any()
+
+
+def test_without_a_root_weights_change_only_by_their_ratio():
+    coarse, rays, weights = without_root(*make_poses(32, 6, 'small')[:3])
+    depth, _ = search_root_depth(coarse, rays, weights, root_index=None)
+    for factor in (1e-6, 1e6):
+        scaled, _ = search_root_depth(coarse, rays, weights * factor, root_index=None)
+        torch.testing.assert_close(scaled, depth, rtol=1e-5, atol=0)
+
+
+def test_without_a_root_squares_are_fitted_over_depth_and_place_at_once():
+    coarse, rays, weights = without_root(*make_poses(20, 2, 'small')[:3])
+    depth, _ = search_root_depth(coarse, rays, weights, root_index=None, objective='squared')
+    for i in range(20):
+        p, r, w = (t[i].numpy() for t in (coarse, rays, weights))
+        # Back-projected, joint i lies at r (D + dz); the coarse one at p + t, wherever t is.
+        unknowns = np.concatenate([r.reshape(-1, 1), -np.tile(np.eye(2), (K - 1, 1))], 1)
+        known = (p[:, :2] - r * p[:, 2:]).ravel()
+        root_w = np.repeat(np.sqrt(w), 2)
+        solution = np.linalg.lstsq(root_w[:, None] * unknowns, root_w * known, rcond=None)[0]
+        assert depth[i].item() == pytest.approx(solution[0], rel=1e-9)
+        lateral = (depth[i] * rays[i] + rays[i] * coarse[i, :, 2:] - coarse[i, :, :2]).numpy()
+        np.testing.assert_allclose((lateral * w[:, None]).sum(0) / w.sum(), solution[1:], rtol=1e-9)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, K - 2))
+def test_a_joint_of_all_the_weight_is_as_good_as_a_root(seed, joint):
+    coarse, rays, weights = without_root(*make_poses(6, seed, 'small')[:3])
+    # Relative to that joint, which a root is at.
+    moved = torch.cat([coarse[..., :2] - coarse[:, joint : joint + 1, :2], coarse[..., 2:]], -1)
+    depth_rel = coarse[:, joint, 2]
+    expected, _ = search_root_depth(
+        torch.cat([moved[..., :2], moved[..., 2:] - depth_rel[:, None, None]], -1), rays, weights,
+        root_index=joint, objective='squared', min_depth=1e-3,
+    )  # fmt: skip
+    weights = weights.clone()
+    weights[:, joint] = 1e7
+    depth, _ = search_root_depth(coarse, rays, weights, root_index=None, objective='squared', min_depth=1e-3)
+    torch.testing.assert_close((depth + depth_rel).clamp(min=1), expected.clamp(min=1), rtol=1e-4, atol=0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.sets(st.integers(0, K - 2), min_size=1, max_size=12),
+    st.sampled_from(['norm', 'squared']),
+    st.permutations(range(K - 1)),
+)
+def test_without_a_root_weight_zero_leaves_a_joint_out_and_order_does_not_matter(seed, out, objective, order):
+    coarse, rays, weights = without_root(*make_poses(6, seed, 'outliers')[:3])
+    weights = weights.clone()
+    weights[:, list(out)] = 0
+    moved = coarse.clone()
+    moved[:, list(out)] += 7
+    options = dict(root_index=None, objective=objective)
+    kept = [k for k in range(K - 1) if k not in out]
+    values = [
+        search_objective(search_root_depth(p, r, w, **options)[0], coarse, rays, weights, None, objective)
+        for p, r, w in (
+            (coarse, rays, weights),
+            (moved, rays, weights),
+            (coarse[:, kept], rays[:, kept], weights[:, kept]),
+            (coarse[:, order], rays[:, order], weights[:, order]),
+        )
+    ]
+    for value in values[1:]:
+        torch.testing.assert_close(value, values[0], rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('kind', KINDS)
+def test_without_a_root_an_unsolvable_pose_is_named(kind, dtype):
+    coarse, rays, weights, _ = make_poses(9, 7, 'small', dtype)
+    reason = spoil(kind, coarse, rays, weights, 6)
+    reason = 'all at one point' if kind == 'one point' else reason
+    if kind == 'two joints':
+        weights[6, 2] = 0.5  # joint 1 and this one are left of the rootless pose
+    coarse, rays, weights = without_root(coarse, rays, weights)
+    with pytest.raises(ValueError, match=rf'pose 6 .*{reason}'):
+        search_root_depth(coarse, rays, weights, root_index=None)
+    depth, pose_abs, valid = search_root_depth(coarse, rays, weights, root_index=None, on_invalid='nan')
+    assert valid.tolist() == [pose != 6 for pose in range(9)]
+    assert depth[6].isnan() and pose_abs[6].isnan().all() and depth[valid].isfinite().all()
+
+
+def test_objective_without_a_root_by_hand():
+    # Two joints, a tenth apart at z = 1, told to be 0.2 m apart: at 2 m they agree, at 3 m each is 0.05 m off.
+    rays = torch.tensor([[[0.0, 0.0], [0.1, 0.0]]])
+    pose = torch.tensor([[[5.0, -1.0, 0.0], [5.2, -1.0, 0.0]]])
+    for depth, miss in ((2.0, 0.0), (3.0, 0.05)):
+        value = search_objective(torch.tensor([depth]), pose, rays, root_index=None)
+        assert value.item() == pytest.approx(2 * miss, abs=1e-6)
+    # Of a joint of three times the weight the mean is three times nearer.
+    weights = torch.tensor([[1.0, 3.0]])
+    value = search_objective(torch.tensor([3.0]), pose, rays, weights, None)
+    assert value.item() == pytest.approx(1 * 0.075 + 3 * 0.025, abs=1e-6)
+    value = search_objective(torch.tensor([3.0]), pose, rays, weights, None, 'squared')
+    assert value.item() == pytest.approx(1 * 0.075**2 + 3 * 0.025**2, abs=1e-6)

@@ -3,7 +3,16 @@ import pytest
 import torch
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
-from stereopose_mm.geometry import SKELETONS, get_skeleton, mapping_matrix, to_h36m_mapping
+from stereopose_mm.geometry import (
+    COCO_17,
+    H36M_17,
+    H36M_COCO,
+    SKELETONS,
+    body_skeleton,
+    get_skeleton,
+    mapping_matrix,
+    to_h36m_mapping,
+)
 
 NAMES = sorted(SKELETONS)
 H36M = SKELETONS['h36m']
@@ -131,3 +140,33 @@ def test_unknown_names():
             function('smpl')
     with pytest.raises(ValueError, match="coco has no keypoint 'pelvis'"):
         get_skeleton('coco').index('pelvis')
+
+
+def test_both_sets_on_one_body():
+    assert body_skeleton(17) is H36M_17 and body_skeleton(34) is H36M_COCO
+    assert H36M_COCO.name not in SKELETONS, 'no detector gives it'
+    assert H36M_COCO.joint_names[:17] == H36M_17.joint_names and H36M_COCO.parents[:17] == H36M_17.parents
+    assert [name.removeprefix('coco_') for name in H36M_COCO.joint_names[17:]] == list(COCO_17.joint_names)
+    assert H36M_COCO.flip_indices[:17] == H36M_17.flip_indices
+    assert H36M_COCO.flip_indices[17:] == tuple(17 + k for k in COCO_17.flip_indices)
+    assert H36M_COCO.root == 0 and len(set(H36M_COCO.joint_names)) == 34
+
+
+def test_coco_keypoints_hang_from_their_joints():
+    alike = {'left_ankle': 'left_foot', 'right_ankle': 'right_foot'}
+    for index in range(17, 34):
+        name = H36M_COCO.joint_names[index].removeprefix('coco_')
+        parent = H36M_17.joint_names[H36M_COCO.parents[index]]
+        assert parent == (alike.get(name, name) if alike.get(name, name) in H36M_17.joint_names else 'neck_base')
+        mirrored = H36M_COCO.parents[H36M_COCO.flip_indices[index]]
+        assert mirrored == H36M_COCO.flip_indices[H36M_COCO.parents[index]]
+    # Each is one bone away from its joint.
+    path = H36M_COCO.path_matrix
+    assert torch.equal(path[17:, 17:], torch.eye(17))
+    assert torch.equal(path[17:, :17], path[list(H36M_COCO.parents[17:]), :17])
+
+
+@pytest.mark.parametrize('num', [0, 16, 18, 33])
+def test_bodies_of_other_numbers_of_joints(num):
+    with pytest.raises(ValueError, match=rf'takes poses of 17 joints .* or 34 .*, got {num}'):
+        body_skeleton(num)

@@ -180,3 +180,36 @@ def test_seen_from_the_right_near_joints_move_left_most():
     assert right_view(near_and_far, 0.5)[0, :, 1].tolist() == [0, 0]
     # Relative to the farther root, a near joint lies to the left: disparity is depth.
     assert right_view(near_and_far, -0.5)[0, :, 0].tolist() == [0.25, 0.125]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.floats(-1, 1), st.floats(-1, 1))
+def test_a_centre_serves_as_a_root_that_does_not_count(seed, x, y):
+    rays = randn(seed, 3, K, 2) * 0.3
+    centre = torch.tensor([[x, y]], dtype=torch.float64).expand(3, 2)
+    normalised, view = to_virtual_view(rays, centre=centre)
+    with_root = torch.cat([centre[:, None], rays], 1)
+    counted = torch.ones(3, K + 1)
+    counted[:, 0] = 0
+    expected, expected_view = to_virtual_view(with_root, counted)
+    torch.testing.assert_close(normalised, expected[:, 1:])
+    torch.testing.assert_close(view.rotation, expected_view.rotation)
+    torch.testing.assert_close(view.scale, expected_view.scale)
+    torch.testing.assert_close(normalised.square().sum(-1).mean(-1), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(from_virtual_view(normalised, view), rays, rtol=0, atol=1e-12)
+    of_a_joint, _ = to_virtual_view(rays, centre=rays[:, 4])
+    torch.testing.assert_close(of_a_joint, to_virtual_view(rays, root_index=4)[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('garbage', [-7.0, 1e6, 1e25])
+def test_what_does_not_count_may_lie_anywhere(garbage):
+    rays = (randn(0, 2, K, 2) * 0.2).float()
+    rays[0, 0] = 0
+    visible = torch.ones(2, K)
+    visible[:, 5] = 0
+    moved = rays.clone()
+    moved[:, 5] = garbage
+    (one, view), (other, other_view) = (to_virtual_view(r, visible) for r in (rays, moved))
+    assert torch.equal(view.scale, other_view.scale)
+    seen = [k for k in range(K) if k != 5]
+    assert torch.equal(one[:, seen], other[:, seen])

@@ -5,8 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from stereopose_mm.geometry import COCO_17, H36M_17
 from stereopose_mm.models import ResidualMLP, fold_batch_norm
-from stereopose_mm.models.layers import LinearUnit, MaxNormLinear
+from stereopose_mm.models.layers import BoneLengths, LinearUnit, MaxNormLinear
+
+# What is measured in a picture: the bones, and in COCO's, whose tree has none, the lines across the body.
+LINKS = {'h36m': list(H36M_17.bones), 'coco': [*COCO_17.bones, (11, 12), (5, 6)]}
 
 
 def make_net(**arguments):
@@ -117,3 +121,43 @@ def test_dropout_works_in_training_only():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_net(**arguments)
+
+
+@pytest.mark.parametrize('skeleton', ['h36m', 'coco'])
+def test_bone_lengths(skeleton):
+    net, links = BoneLengths(skeleton), LINKS[skeleton]
+    g = torch.Generator().manual_seed(0)
+    points, scores = torch.randn(6, 17, 2, generator=g), torch.rand(6, 17, generator=g)
+    found = net(torch.cat([points.flatten(1), scores, torch.full((6, 1), 1e3)], 1))
+    assert found.shape == (6, net.num_features) and net.num_features == 2 * len(links)
+    for i, (start, end) in enumerate(links):
+        length = (points[:, start] - points[:, end]).norm(dim=-1)
+        trust = scores[:, start] * scores[:, end]
+        torch.testing.assert_close(found[:, i], length * trust, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(found[:, len(links) + i], (length + 0.05).log() * trust, rtol=1e-3, atol=1e-3)
+    assert not net.state_dict(), 'nothing is learnt'
+
+
+@pytest.mark.parametrize('skeleton', ['h36m', 'coco'])
+def test_a_bone_with_a_missing_end_tells_nothing(skeleton):
+    net, links = BoneLengths(skeleton), LINKS[skeleton]
+    points, scores = torch.randn(2, 17, 2), torch.ones(2, 17)
+    for missing in range(17):
+        seen = scores.clone()
+        seen[:, missing] = 0
+        found = net(torch.cat([points.flatten(1), seen], 1)).view(2, 2, -1)
+        touched = torch.tensor([missing in link for link in links])
+        assert touched.any() and (found[..., touched] == 0).all() and (found[..., ~touched] != 0).all()
+
+
+def test_a_bone_seen_end_on_has_a_gradient():
+    x = torch.cat([torch.zeros(1, 34), torch.ones(1, 17)], 1).requires_grad_()
+    found = BoneLengths()(x)
+    assert found[:, :16].abs().max() < 2e-3
+    found.sum().backward()
+    assert found.isfinite().all() and x.grad.isfinite().all()
+
+
+def test_bone_lengths_of_an_unknown_set():
+    with pytest.raises(ValueError, match="unknown skeleton 'smpl'"):
+        BoneLengths('smpl')

@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 from mmpose.evaluation.metrics import MPJPE
 from mmpose.registry import KEYPOINT_CODECS, METRICS, MODELS
 
+from stereopose_mm.geometry import COCO_17, body_skeleton
 from stereopose_mm.models import GeometricSearch, StereoLifter, ViewSynthesisNet, fold_batch_norm
 
 K = 17
@@ -122,6 +123,7 @@ def test_predictions_have_a_row_for_each_instance(build_lifter, make_batch):
         found = result.pred_instances
         assert len(found) == size
         shapes = dict(keypoints=(size, K, 3), keypoints_cam=(size, K, 3), keypoint_scores=(size, K))
+        shapes |= dict(input_keypoints_cam=(size, K, 3), used=(size, K))
         shapes |= {key: (size,) for key in ('root_depth', 'reprojection_error', 'search_residual')}
         assert set(found.keys()) == set(shapes)
         for key, shape in shapes.items():
@@ -133,6 +135,7 @@ def test_predictions_have_a_row_for_each_instance(build_lifter, make_batch):
         relative = found.keypoints_cam - found.keypoints_cam[:, :1]
         np.testing.assert_allclose(found.keypoints - true_root[:, None], relative, atol=1e-5)
         np.testing.assert_allclose(found.keypoints_cam[:, 0, 2], found.root_depth, rtol=1e-6)
+        np.testing.assert_array_equal(found.input_keypoints_cam, found.keypoints_cam)
         start += size
     # Each instance is what it is alone.
     alone = lifter(*make_batch([1] * 9)[:2], mode='predict')
@@ -145,7 +148,7 @@ def test_a_perfect_network_predicts_the_truth(build_lifter, make_batch, monkeypa
     lifter = build_lifter().eval()
     inputs, samples, pose = make_batch(SIZES)
     truth = torch.cat([s.gt_instance_labels.lifting_target_label for s in samples])
-    monkeypatch.setattr(lifter.head, 'forward', lambda feats: truth)
+    monkeypatch.setattr(lifter.head, 'forward_uncertain', lambda feats: (truth, None))
     results = lifter(inputs, samples, mode='predict')
     for key in ('keypoints', 'keypoints_cam'):
         found = np.concatenate([r.pred_instances[key] for r in results])
@@ -228,3 +231,152 @@ def test_unknown_component_is_named(build_lifter):
     with DefaultScope.overwrite_default_scope('mmpose'), pytest.raises(KeyError, match='NoSuchSearch'):
         build_lifter(search=dict(type='NoSuchSearch'))
     assert MODELS.get('StereoLifter') is StereoLifter
+
+
+def with_uncertainty(build_lifter, **changes):
+    return build_lifter(loss_uncertainty=dict(type='DepthUncertaintyLoss', loss_weight=0.1), **changes)
+
+
+def test_a_perfect_network_predicts_the_truth_of_coco(build_lifter, make_batch, monkeypatch):
+    lifter = build_lifter(keypoint_set='coco').eval()
+    inputs, samples, pose = make_batch(SIZES, keypoint_set='coco')
+    truth = torch.cat([s.gt_instance_labels.lifting_target_label for s in samples])
+    monkeypatch.setattr(lifter.head, 'forward_uncertain', lambda feats: (truth, None))
+    found = {
+        key: np.concatenate([r.pred_instances[key] for r in lifter(inputs, samples, mode='predict')])
+        for key in ('keypoints', 'keypoints_cam', 'input_keypoints_cam', 'keypoint_scores', 'reprojection_error')
+    }
+    for key in ('keypoints', 'keypoints_cam'):
+        np.testing.assert_allclose(found[key], pose[:, :K].numpy(), atol=2e-4)
+    np.testing.assert_allclose(found['input_keypoints_cam'], pose[:, K:].numpy(), atol=2e-4)
+    assert found['reprojection_error'].max() < 0.01
+    # COCO's scores are of its keypoints, not of the joints.
+    assert found['keypoint_scores'].shape == (9, K) and (found['keypoint_scores'] == 1).all()
+
+
+def test_coco_losses_are_of_both_sets_and_the_right_view_of_its_keypoints(build_lifter, make_batch):
+    lifter = with_uncertainty(build_lifter, keypoint_set='coco').eval()
+    inputs, samples, _ = make_batch(SIZES, keypoint_set='coco')
+    losses = lifter(inputs, samples, mode='loss')
+    assert losses.keys() == {'loss_pose3d', 'loss_view', 'loss_uncertainty', 'mpjpe'}
+    labels = {
+        key: torch.cat([s.gt_instance_labels[key] for s in samples])
+        for key in ('lifting_target_label', 'right_view_label')
+    }
+    features = lifter.backbone(inputs)
+    pose, deviation = lifter.head.forward_uncertain(features)
+    assert pose.shape == (9, 2 * K, 3) and deviation.shape == (9, 2 * K)
+    target = labels['lifting_target_label']
+    torch.testing.assert_close(losses['loss_pose3d'], (pose - target).norm(dim=-1).mean())
+    right = features[0][:, 52:, 0].unflatten(-1, (K, 2))
+    torch.testing.assert_close(losses['loss_view'], (right - labels['right_view_label']).norm(dim=-1).mean())
+    error = (pose - target)[..., 2].abs()
+    torch.testing.assert_close(losses['loss_uncertainty'], 0.1 * (error / deviation + deviation.log()).mean())
+
+
+@pytest.mark.parametrize('keypoint_set', ['h36m', 'coco'])
+def test_uncertainty_is_predicted_for_the_joints_and_scaled(build_lifter, make_batch, keypoint_set):
+    lifter = with_uncertainty(build_lifter, keypoint_set=keypoint_set).eval()
+    inputs, samples, _ = make_batch(SIZES, keypoint_set=keypoint_set)
+    pose, deviation = lifter.head.forward_uncertain(lifter.backbone(inputs))
+    torch.testing.assert_close(lifter.head(lifter.backbone(inputs)), pose)
+    assert (deviation > 0).all() and deviation.std() > 0
+    found = [r.pred_instances.uncertainty for r in lifter(inputs, samples, mode='predict')]
+    assert [len(f) for f in found] == SIZES
+    np.testing.assert_allclose(np.concatenate(found), deviation[:, :K].detach().numpy(), rtol=1e-5)
+    lifter.head.uncertainty_scale.fill_(2.5)
+    scaled_pose, scaled = lifter.head.forward_uncertain(lifter.backbone(inputs))
+    torch.testing.assert_close(scaled, 2.5 * deviation)
+    assert torch.equal(scaled_pose, pose)
+    # The loss is of the deviation as trained.
+    losses = [lifter(inputs, samples, mode='loss')['loss_uncertainty']]
+    lifter.head.uncertainty_scale.fill_(1.0)
+    losses.append(lifter(inputs, samples, mode='loss')['loss_uncertainty'])
+    assert losses[0] == losses[1]
+
+
+def test_uncertainty_is_bounded(build_lifter, make_batch):
+    lifter = with_uncertainty(build_lifter).eval()
+    features = lifter.backbone(make_batch([4])[0])
+    for bias, log in ((1e3, 2.0), (-1e3, -9.0)):
+        torch.nn.init.constant_(lifter.head.net.output.bias, bias)
+        torch.testing.assert_close(lifter.head.forward_uncertain(features)[1], torch.full((4, K), np.exp(log)).float())
+
+
+def test_only_a_lifter_with_uncertainty_has_a_scale(build_lifter):
+    without, with_it = build_lifter().state_dict(), with_uncertainty(build_lifter).state_dict()
+    assert 'head.uncertainty_scale' not in without
+    assert with_it['head.uncertainty_scale'] == 1
+    assert with_it.keys() - without.keys() == {'head.uncertainty_scale'}
+    assert build_lifter().head.forward_uncertain((torch.rand(2, 86, 1),))[1] is None
+
+
+@pytest.mark.parametrize('detach', [True, False])
+def test_the_pose_heeds_the_uncertainty_only_if_asked_to(build_lifter, make_batch, detach):
+    lifter = build_lifter(loss_uncertainty=dict(type='DepthUncertaintyLoss', detach=detach)).eval()
+    inputs, samples, _ = make_batch([16])
+    lifter(inputs, samples, mode='loss')['loss_uncertainty'].backward()
+    gradient = lifter.head.net.output.bias.grad
+    of_pose, of_deviation = gradient[: 3 * K].view(K, 3), gradient[3 * K :]
+    assert (of_deviation != 0).all()
+    assert (of_pose[:, :2] == 0).all()
+    assert (of_pose[:, 2] == 0).all() if detach else (of_pose[:, 2] != 0).any()
+
+
+def test_uncertain_joints_weigh_less_in_the_search_if_asked_to(build_lifter, make_batch):
+    inputs, samples, _ = make_batch([6])
+    depths = []
+    for power in (0.0, 1.0):
+        lifter = with_uncertainty(build_lifter, search=dict(type='GeometricSearch', uncertainty_power=power)).eval()
+        depths.append(lifter(inputs, samples, mode='predict')[0].pred_instances.root_depth)
+    assert np.abs(depths[1] - depths[0]).max() > 1e-3
+
+
+def mirror_input(x, flip):
+    """The ray view of the mirrored pose, written out: x and y pairs, scores, the rest."""
+    points, scores, rest = x[:, : 2 * K, 0].view(-1, K, 2), x[:, 2 * K : 3 * K, 0], x[:, 3 * K :, 0]
+    points = points[:, list(flip)] * torch.tensor([-1.0, 1.0])
+    return torch.cat([points.flatten(1), scores[:, list(flip)], rest], 1)[..., None]
+
+
+@pytest.mark.parametrize('keypoint_set', ['h36m', 'coco'])
+def test_flip_test_is_the_mean_of_both_and_mirrors_with_the_input(build_lifter, make_batch, keypoint_set):
+    channels = dict(in_channels=86 + (32 if keypoint_set == 'h36m' else 36))
+    plain, lifter = (
+        with_uncertainty(
+            build_lifter,
+            backbone=dict(bone_lengths=keypoint_set, flip_test=flip),
+            keypoint_set=keypoint_set,
+            **channels,
+        ).eval()
+        for flip in (False, True)
+    )
+    lifter.load_state_dict(plain.state_dict())
+    inputs, samples, _ = make_batch([7], keypoint_set=keypoint_set)
+    inputs[:, 2 * K : 3 * K] = torch.rand(7, K, 1, generator=torch.Generator().manual_seed(0))
+    keypoint_flip = (COCO_17 if keypoint_set == 'coco' else body_skeleton(K)).flip_indices
+    joint_flip = list(body_skeleton(K if keypoint_set == 'h36m' else 2 * K).flip_indices)
+    mirror = torch.tensor([-1.0, 1.0, 1.0])
+
+    def run(model, x):
+        return model.head.forward_uncertain(model.backbone(x))
+
+    pose, deviation = run(plain, inputs)
+    mirrored, mirrored_deviation = run(plain, mirror_input(inputs, keypoint_flip))
+    found, found_deviation = run(lifter, inputs)
+    torch.testing.assert_close(found, (pose + mirrored[:, joint_flip] * mirror) / 2)
+    torch.testing.assert_close(found_deviation, (deviation * mirrored_deviation[:, joint_flip]).sqrt())
+    # What it finds of the mirrored pose is the mirror image, which one view alone does not.
+    flipped, flipped_deviation = run(lifter, mirror_input(inputs, keypoint_flip))
+    torch.testing.assert_close(flipped, found[:, joint_flip] * mirror, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(flipped_deviation, found_deviation[:, joint_flip], rtol=1e-4, atol=1e-5)
+    assert (mirrored - pose[:, joint_flip] * mirror).abs().max() > 1e-2
+    # Losses, and training, are of the one view.
+    for key, value in plain(inputs, samples, mode='loss').items():
+        torch.testing.assert_close(lifter(inputs, samples, mode='loss')[key], value)
+    assert len(lifter.train().backbone(inputs)) == 1 and len(lifter.eval().backbone(inputs)) == 2
+
+
+def test_flip_test_needs_to_know_the_keypoints(build_lifter):
+    with pytest.raises(ValueError, match='flip_test takes bone_lengths, which names the keypoint set'):
+        build_lifter(backbone=dict(flip_test=True))

@@ -21,7 +21,7 @@ def config(tmp_path):
         clip_names=np.array(['a.bvh']),
         clip_subjects=np.array(['cmu01']),
     )
-    return 'configs/stereo_lift/stereo-lift_pixel-res1024_1xb1024-20e_mocap.py'
+    return 'configs/stereo_lift/stereo-lift_pixel-res1024_1xb512-20e_mocap.py'
 
 
 def test_command(project_root, tmp_path, config):

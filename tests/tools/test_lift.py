@@ -17,7 +17,7 @@ from mmpose.registry import MODELS
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from stereopose_mm.apis import DEFAULT_CHECKPOINT
+from stereopose_mm.apis import shipped_lifter
 from stereopose_mm.geometry import H36M_17, Camera
 
 TOOL = 'tools/lift.py'
@@ -350,7 +350,7 @@ def test_a_signal_leaves_nothing(main, tmp_path, detections, tiny_lifter, number
 
 
 def test_lifts_real_detections(project_root, tmp_path, shared_data):
-    if not DEFAULT_CHECKPOINT.is_file():
+    if not shipped_lifter('coco')[1].is_file():
         pytest.skip('the shipped weights are not there yet')
     folder = shared_data / 'real/coco'
     line, options = command(project_root, folder / 'movenet_keypoints.json', '--images', folder, '--out', 'out')

@@ -13,6 +13,7 @@ import argparse
 import json
 import resource
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from rich.table import Table
 
 from stereopose_mm.apis import init_lifter, lift_keypoints
 from stereopose_mm.codecs import StereoPoseLifting
-from stereopose_mm.datasets import DetectorNoise, PoseAugmentation, make_pairs
+from stereopose_mm.datasets import MEASURED, CameraDistribution, PoseAugmentation, Proportions, make_pairs
 from stereopose_mm.geometry import search_objective, search_root_depth
 from stereopose_mm.models.layers import LinearUnit
 
@@ -137,6 +138,9 @@ def matrix_products_seconds(lifter, num: int, chunk: int, repeats: int) -> float
     """Seconds a pose of the bare matrix products of both networks, chunked as the lifter chunks."""
     linears = [u[0] for u in lifter.modules() if isinstance(u, LinearUnit)]
     linears += [lifter.backbone.net.output, lifter.head.net.output]
+    if lifter.backbone.flip_test:
+        # The mirrored pose goes through the same networks.
+        linears *= 2
     weights = [layer.weight.detach().t() for layer in linears]
     inputs = [torch.randn(chunk, weight.shape[0]) for weight in weights]
 
@@ -188,12 +192,14 @@ def bench_pairs(batch: int) -> dict:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    directions, codec = random_directions(batch, generator), StereoPoseLifting()
-    noise = DetectorNoise(clean_prob=0.5)
-    augmentation = PoseAugmentation(mix_prob=0.3, limb_jitter_deg=5.0, tilt_deg=5.0)
+    codec, directions = StereoPoseLifting(), random_directions(batch, generator)
+    cameras = CameraDistribution(wrong_focal_prob=0.25, wrong_focal=(0.5, 2.0))
+    proportions = Proportions(bone_spread=0.06, body_spread=0.06, wide_share=0.25)
+    noise = replace(MEASURED, clean_prob=0.65, truncate_prob=0.15)
+    augmentation = PoseAugmentation(mix_prob=0.4, limb_turn_deg=10.0, limb_jitter_deg=6.0, tilt_deg=10.0)
 
     def make():
-        pairs = make_pairs(directions, generator, noise=noise, augmentation=augmentation)
+        pairs = make_pairs(directions, generator, proportions, cameras, noise, augmentation)
         codec.encode_batch(pairs.keypoints, pairs.keypoints_visible, pairs.camera, pairs.pose_cam)
 
     rate = batch / seconds(make, 20)

@@ -1,6 +1,6 @@
 # MMPose's SimpleBaseline3D network on screen-normalised pixels (VideoPose3D's normalisation): the comparison, on
 # the same pairs with the same budget. No right view, no search. 512 wide as ours; as published it is 1024 wide.
-_base_ = ['./stereo-lift_res512_1xb1024-20e_mocap.py']
+_base_ = ['./stereo-lift_res512_1xb512-20e_mocap.py']
 
 codec = dict(type='StereoPoseLifting', view='screen')
 model = dict(
