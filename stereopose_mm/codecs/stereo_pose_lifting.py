@@ -25,6 +25,9 @@ from ..geometry import (
 
 # Without a root among the keypoints the view is centred between the first of these pairs that is seen.
 _COCO_CENTRES = tuple((COCO_17.index(f'left_{part}'), COCO_17.index(f'right_{part}')) for part in ('hip', 'shoulder'))
+# Keypoints of a pose that lacks some are a detector's, however they are scored: the network has seen no exact ones
+# there.
+_MOST_INCOMPLETE = 0.85
 # Mean of log(scale) for a standing body 2 to 20 m away; centres the scale channel.
 _MEAN_LOG_SCALE = math.log(0.09)
 
@@ -50,8 +53,9 @@ class StereoPoseLifting(BaseKeypointCodec):
 
             - ``'ray'``: undistorted rays turned so that the root's is the optical axis, divided by their spread.
               The input does not depend on where in the image or with which lens a pose is seen. C = 3K + 1: K
-              x and y pairs, K scores (0 is missing), the logarithm of the spread (how large the body is seen). COCO's
-              view is centred between the hips; between the shoulders where no hip is seen, else amid all keypoints.
+              x and y pairs, K scores (0 is missing; where any is, at most 0.85), the logarithm of the spread (how large
+              the body is seen). COCO's view is centred between the hips; between the shoulders where no hip is seen,
+              else amid all keypoints.
             - ``'pixel'``: the paper's: pixels relative to the root, standardised per coordinate. C = 2K.
             - ``'screen'``: VideoPose3D's screen coordinates, width to [-1, 1]. C = 2K. For comparison.
         baseline: How far right the second camera stands: a fraction of the root's distance for ``'ray'`` (whose
@@ -178,7 +182,9 @@ class StereoPoseLifting(BaseKeypointCodec):
             centre = None if self.keypoint_set == 'h36m' else _view_centre(rays, seen)
             left, view = to_virtual_view(rays, seen, self.root_index, centre)
             left = torch.where(seen[..., None] > 0, left, 0.0)
-            scores = keypoints_visible.clamp(max=1.0).to(rays.dtype)
+            complete = (keypoints_visible > 0).all(1, keepdim=True)
+            most = torch.where(complete, 1.0, _MOST_INCOMPLETE).to(rays.dtype)
+            scores = torch.minimum(keypoints_visible.to(rays.dtype), most)
             log_scale = view.scale.clamp(min=MIN_SCALE).log() - _MEAN_LOG_SCALE
             encoded['inputs'] = torch.cat([left.flatten(1), scores, log_scale[:, None]], -1)
             encoded['view_rotation'] = view.rotation

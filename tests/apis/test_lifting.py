@@ -429,7 +429,8 @@ def test_uncertainty(request, name):
     finally:
         lifter.head.uncertainty_scale.fill_(1.0)
     np.testing.assert_allclose(scaled.uncertainty, 3 * result.uncertainty, rtol=1e-5)
-    np.testing.assert_array_equal(scaled.keypoints_cam, result.keypoints_cam)
+    # All weigh alike in the search, whatever the factor.
+    np.testing.assert_allclose(scaled.keypoints_cam, result.keypoints_cam, rtol=1e-4, atol=1e-5)
 
 
 def test_a_lifter_without_uncertainty_tells_none(config, tmp_path):

@@ -214,7 +214,8 @@ def test_missing_joints_leave_no_trace_in_the_input(view):
     xy = one['inputs'][:, : 2 * K].view(6, K, 2)
     assert (xy[:, [3, 11]] == 0).all() and (xy[:, 4] != 0).all()
     if view == 'ray':
-        assert torch.equal(one['inputs'][:, 2 * K : 3 * K], visible)
+        # A pose that lacks keypoints is a detector's: none of it counts as exact.
+        assert torch.equal(one['inputs'][:, 2 * K : 3 * K], 0.85 * visible)
     assert torch.equal(one['search_weight'], visible)
     # What is not seen is still to be learnt.
     assert (one['lifting_target_weight'] == 1).all()
@@ -498,7 +499,8 @@ def test_missing_coco_keypoints_leave_no_trace(missing, garbage, score):
     one, other = (codec.encode_batch(k, scores, camera, pose) for k in (keypoints, moved))
     for key in one.keys() - {'rays'}:
         assert torch.equal(one[key], other[key]), key
-    assert torch.equal(one['inputs'][:, 2 * K : 3 * K], scores) and torch.equal(one['search_weight'], scores)
+    trusted = scores.clamp(max=0.85) if missing else scores
+    assert torch.equal(one['inputs'][:, 2 * K : 3 * K], trusted) and torch.equal(one['search_weight'], scores)
 
 
 def test_cocos_right_view_is_the_left_one_from_half_the_pelvis_distance_to_the_right():
