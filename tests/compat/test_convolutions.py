@@ -18,8 +18,8 @@ def test_a_temporal_network_on_one_frame_is_the_same_function():
     with single_frames_as_linear():
         found = net(x)[-1]
         (found_gradient,) = torch.autograd.grad(found.square().sum(), x)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(found_gradient, gradient)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found_gradient, gradient, rtol=1e-3, atol=1e-4)
 
 
 OTHERS = (dict(kernel_size=3), dict(kernel_size=1, padding=1), dict(kernel_size=1, groups=2))

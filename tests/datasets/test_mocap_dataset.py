@@ -353,7 +353,9 @@ def test_scores_reach_the_network(build_bodies):
     noise = dict(clean_prob=0.0, jitter=0.1, missing_prob=0.2)
     (batch,) = load_all(build_bodies(noise=noise), 50)
     scores = batch['inputs'][:, 2 * K : 3 * K, 0]
-    torch.testing.assert_close(scores, batch['data_samples'][0].gt_instance_labels.search_weight)
+    weight = batch['data_samples'][0].gt_instance_labels.search_weight
+    incomplete = (weight == 0).any(1, keepdim=True)
+    torch.testing.assert_close(scores, torch.where(incomplete, weight.clamp(max=0.85), weight))
     assert (scores == 0).float().mean().item() == pytest.approx(0.2, abs=0.07)
     assert scores[scores > 0].unique().numel() > 500 and scores.max() < 1
 
