@@ -10,7 +10,7 @@ from stereopose_mm.compat.convolutions import single_frames_as_linear
 
 def test_a_temporal_network_on_one_frame_is_the_same_function():
     torch.manual_seed(0)
-    net = MODELS.build(dict(type='TCN', in_channels=34, stem_channels=16, num_blocks=2, kernel_sizes=(1, 1, 1)))
+    net = MODELS.build(dict(type='mmpose.TCN', in_channels=34, stem_channels=16, num_blocks=2, kernel_sizes=(1, 1, 1)))
     net.eval()
     x = torch.randn(8, 34, 1, requires_grad=True)
     expected = net(x)[-1]
