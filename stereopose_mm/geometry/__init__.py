@@ -5,6 +5,7 @@ from .alignment import mpjpe, mrpe, n_mpjpe, p_mpjpe, procrustes_align, root_rel
 from .camera import DEFAULT_FOV_DEG, Camera
 from .depth_search import back_project, search_objective, search_root_depth
 from .errors import auc, bone_length_error, mpjve, mrpe_axis, pck
+from .pose_sequence import PoseSequence
 from .skeletons import (
     COCO_17,
     H36M_17,
@@ -36,6 +37,7 @@ __all__ = [
     'H36M_COCO',
     'MIN_SCALE',
     'MPI_INF_3DHP_17',
+    'PoseSequence',
     'SKELETONS',
     'Skeleton',
     'VirtualView',
