@@ -60,7 +60,7 @@ def make_sequence(
         column, row = person % 5, person // 5
         start = np.array([1.1 * (column - (min(num_people, 5) - 1) / 2), 0, 5.0 + 1.3 * row + 0.4 * (column % 2)])
         world = body @ turn.T + start + 0.8 * time[:, None, None] * (turn @ [0, 0, 1]) * 0.4
-        people.append(world * [1, -1, 1] + [0, 1.5, 0])
+        people.append(world * [-1, -1, 1] + [0, 1.5, 0])  # a rotation: a mirror would swap the sides
     joints = np.stack(people, 1).reshape(-1, 17, 3).astype(np.float64)
     pixels = camera.project(torch.from_numpy(joints)).numpy()
     noisy = joints + np.random.default_rng(seed).normal(0, noise, joints.shape) if noise else joints

@@ -1,38 +1,9 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
 """Lift the 2D keypoints of any detector to metric 3D poses, and draw them."""
 
-import argparse
-import signal
 import sys
-from pathlib import Path
 
-
-class OneLineParser(argparse.ArgumentParser):
-    """Reports a wrong argument in one line, as all other wrong input."""
-
-    def error(self, message):
-        """Print the line and exit with status 2."""
-        self.exit(2, f'error: {message} (see --help)\n')
-
-
-def pixels(text):
-    number = int(text)
-    if not 0 < number <= 65535:
-        raise argparse.ArgumentTypeError(f'takes 1 to 65535 pixels, got {text}')
-    return number
-
-
-def degrees(text):
-    number = float(text)
-    if not 0 < number < 180:
-        raise argparse.ArgumentTypeError(f'takes degrees between 0 and 180, got {text}')
-    return number
-
-
-def existing_file(text):
-    if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f'no such file: {text}')
-    return text
+from _arguments import OneLineParser, degrees, existing_file, pixels, run
 
 
 def parse_args(argv):
@@ -54,11 +25,12 @@ def parse_args(argv):
     )
     lens = parser.add_mutually_exclusive_group()
     lens.add_argument(
-        '--camera', type=existing_file, metavar='FILE', help="the images' camera: JSON, YAML or an OpenCV calibration"
+        '--camera', type=existing_file, metavar='FILE', help="OpenCV YAML or JSON, MMPose pkl, COLMAP's cameras.txt"
     )
     lens.add_argument(
         '--fov', type=degrees, metavar='DEG', help='horizontal field of view (default: from EXIF data, or a guess)'
     )
+    parser.add_argument('--camera-name', metavar='NAME', help='which camera of the file, where it has several')
     parser.add_argument(
         '--skeleton',
         choices=('coco', 'h36m', 'mpi_inf_3dhp'),
@@ -80,10 +52,6 @@ def parse_args(argv):
     return parser.parse_args(argv)
 
 
-def stop(signum, frame):
-    sys.exit(128 + signum)
-
-
 def lift(args):
     # Only now: torch and MMPose take seconds to load.
     from stereopose_mm.apis import lift_detections
@@ -99,19 +67,7 @@ def lift(args):
 
 
 def main(argv=None):
-    args = parse_args(argv)
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        lift(args)
-    except ValueError as error:
-        print('error:', ' '.join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return 0
+    return run(lift, parse_args(argv))
 
 
 if __name__ == '__main__':

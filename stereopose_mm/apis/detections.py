@@ -28,6 +28,9 @@ class Detections:
         file_names: N names of images; None where the file has none.
         records: N positions in the file, from 0.
         person_scores: N scores of the whole person; None where the file has none.
+        bboxes: ``(N, 4)`` float32 pixels: left, top, right, bottom; NaN where the file has none.
+        tracks: N numbers of the same person on several frames; None where the file has none.
+        frames: N positions of frames in a video; None where the file has none.
         num_empty: Records of people left out because they mark no keypoint.
         num_other: Records left out because they are of another category.
     """
@@ -38,6 +41,9 @@ class Detections:
     file_names: list[str | None]
     records: list[int]
     person_scores: list[float | None]
+    bboxes: np.ndarray
+    tracks: list[int | None]
+    frames: list[int | None]
     num_empty: int = 0
     num_other: int = 0
 
@@ -51,11 +57,12 @@ def read_detections(path: str | Path, skeleton: str = 'coco') -> Detections:
     Three kinds of file:
 
     - COCO results, JSON: a list of ``{image_id and/or file_name, category_id, keypoints, score}`` with x, y and a score
-      for each keypoint.
+      for each keypoint; optional ``bbox`` (left, top, width, height) and ``track_id``.
     - COCO annotations, JSON: a dict with ``annotations`` (x, y and a visibility flag, of which 1 and 2 give score 1)
       and, for the names, ``images`` and ``categories``.
     - NPZ: ``keypoints`` ``(N, K, 2)``, or ``(N, K, 3)`` with scores; optional ``scores`` or ``keypoint_scores``
-      ``(N, K)``; optional ``image_id`` and ``file_name`` ``(N,)``.
+      ``(N, K)``; optional ``image_id``, ``file_name``, ``frame`` (from 0) and ``track`` ``(N,)``, and ``bboxes``
+      ``(N, 4)`` (left, top, right, bottom).
 
     Records of other categories than person are left out, and people without any keypoint (all numbers 0, or no
     visible one). Negative scores, which raw heat maps have, count as 0.
@@ -76,17 +83,32 @@ def read_detections(path: str | Path, skeleton: str = 'coco') -> Detections:
     try:
         if path.suffix.lower() == '.npz':
             return _from_npz(path, num_keypoints)
-        return _from_json(_load_json(path), skeleton, num_keypoints)
+        return parse_detections(load_json(path), skeleton)
     except OSError as error:
         raise ValueError(f'{path}: cannot be read: {error.strerror or error}') from error
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
 
 
-def _load_json(path: Path) -> Any:
+def load_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: If it is empty or no JSON; does not name the file.
+        OSError: If it cannot be read.
+    """
     text = path.read_text(encoding='utf-8-sig')
     if not text.strip():
         raise ValueError('the file is empty')
+    return parse_json(text)
+
+
+def parse_json(text: str) -> Any:
+    """The content of JSON text.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
     try:
         return json.loads(text)
     except RecursionError:
@@ -95,7 +117,13 @@ def _load_json(path: Path) -> Any:
         raise ValueError(f'no readable JSON: {error}') from error
 
 
-def _from_json(data: Any, skeleton: str, num_keypoints: int) -> Detections:
+def parse_detections(data: Any, skeleton: str) -> Detections:
+    """:func:`read_detections` for the content of a JSON file.
+
+    Raises:
+        ValueError: As :func:`read_detections`, but without the file's name.
+    """
+    num_keypoints = get_skeleton(skeleton).num_keypoints
     is_annotation = isinstance(data, dict) and 'annotations' in data
     records = data['annotations'] if is_annotation else data
     if not isinstance(records, list):
@@ -112,12 +140,14 @@ def _from_json(data: Any, skeleton: str, num_keypoints: int) -> Detections:
             if record.get('category_id', person_ids[0]) in person_ids:
                 image_id = _image_id(record.get('image_id'))
                 name = _file_name(record.get('file_name')) or names.get(image_id)
-                score = record.get('score')
+                score, track = record.get('score'), record.get('track_id')
                 score = float(score) if _is_number(score) and abs(score) <= _MAX_NUMBER else None
-                people[index] = _numbers(record.get('keypoints'), num_keypoints), image_id, name, score
+                track = track if type(track) is int and track >= 0 else None
+                numbers, box = _numbers(record.get('keypoints'), num_keypoints), _coco_box(record.get('bbox'))
+                people[index] = numbers, image_id, name, score, box, track, None
         except ValueError as error:
             raise ValueError(f'record {index}: {error}') from error
-    numbers, *columns = zip(*people.values(), strict=True) if people else [()] * 4
+    numbers, *columns = zip(*people.values(), strict=True) if people else [()] * 7
     values = np.array(numbers, np.float64).reshape(-1, num_keypoints, 3)
     if is_annotation:
         values[..., 2] = values[..., 2] > 0  # flags: 1 is marked though hidden, 2 is visible
@@ -163,6 +193,16 @@ def _numbers(values: Any, num_keypoints: int) -> list[float]:
             what = f'{"x y score".split()[position % 3]} of keypoint {position // 3}'
             raise ValueError(f'keypoints: {what} takes a finite number of at most a million, got {_short(value)}')
     return values
+
+
+def _coco_box(values: Any) -> list[float]:
+    """Left, top, right, bottom; NaN for what is no box, which lifting can do without."""
+    if not isinstance(values, list) or len(values) != 4:
+        return [np.nan] * 4
+    if not all(_is_number(value) and abs(value) <= _MAX_NUMBER for value in values):
+        return [np.nan] * 4
+    left, top, width, height = values
+    return [left, top, left + width, top + height]
 
 
 def _is_number(value: Any) -> bool:
@@ -212,26 +252,39 @@ def _from_npz(path: Path, num_keypoints: int) -> Detections:
             )
     image_ids = [_image_id(v) for v in _column(arrays, 'image_id', n)]
     file_names = [_file_name(v or None) for v in _column(arrays, 'file_name', n)]
-    return _detections(keypoints[..., :2], scores, list(range(n)), image_ids, file_names, [None] * n, n)
+    boxes = _float_array('bboxes', arrays.get('bboxes', np.full((n, 4), np.nan)))
+    if boxes.shape != (n, 4):
+        raise ValueError(f'bboxes: takes {(n, 4)}, got {boxes.shape}')
+    if (np.abs(boxes) > _MAX_NUMBER).any():
+        raise ValueError('bboxes: takes numbers of at most a million, or NaN for none')
+    tracks, frames = (_counts(name, arrays, n) for name in ('track', 'frame'))
+    tracks = [None if track is not None and track < 0 else track for track in tracks]
+    if any(frame is not None and frame < 0 for frame in frames):
+        raise ValueError('frame: takes positions from 0, got a negative one')
+    return _detections(
+        keypoints[..., :2], scores, list(range(n)), image_ids, file_names, [None] * n, boxes, tracks, frames, n
+    )
 
 
 def _detections(
     keypoints: np.ndarray, scores: np.ndarray, records: list, image_ids: list, file_names: list,
-    person_scores: list, num_records: int,
+    person_scores: list, bboxes: Any, tracks: list, frames: list, num_records: int,
 ) -> Detections:  # fmt: skip
     """Leave out who has no keypoint."""
     if not num_records:
         raise ValueError('holds no record')
     kept = np.flatnonzero(keypoints.any((1, 2)) & (scores > 0).any(1))
     columns = ([column[i] for i in kept] for column in (image_ids, file_names, records, person_scores))
+    tracks, frames = ([column[i] for i in kept] for column in (tracks, frames))
     return Detections(
         keypoints[kept].astype(np.float32), scores[kept].clip(min=0).astype(np.float32), *columns,
+        np.asarray(bboxes, np.float32).reshape(-1, 4)[kept], tracks, frames,
         num_empty=len(records) - len(kept), num_other=num_records - len(records),
     )  # fmt: skip
 
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
-    wanted = ('keypoints', 'scores', 'keypoint_scores', 'image_id', 'file_name')
+    wanted = ('keypoints', 'scores', 'keypoint_scores', 'image_id', 'file_name', 'frame', 'track', 'bboxes')
     try:
         with np.load(path, allow_pickle=False) as data:
             return {name: data[name] for name in data.files if name in wanted or 'keypoints' not in data.files}
@@ -243,6 +296,12 @@ def _float_array(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in 'fiu':
         raise ValueError(f'{name}: takes numbers, got {array.dtype}')
     return array.astype(np.float64)
+
+
+def _counts(name: str, arrays: dict, n: int) -> list:
+    if name in arrays and arrays[name].dtype.kind not in 'iu':
+        raise ValueError(f'{name}: takes whole numbers, got {arrays[name].dtype}')
+    return _column(arrays, name, n)
 
 
 def _column(arrays: dict, name: str, n: int) -> list:

@@ -83,6 +83,9 @@ def read_image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
+            if image.format == 'TIFF':  # Pillow turns it itself, some versions only when it is loaded
+                image.load()
+                return image.size
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
             return image.size[::-1] if turned else image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -54,6 +54,7 @@ def lift_detections(
     images: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
     camera: str | Path | None = None,
+    camera_name: str | None = None,
     fov: float | None = None,
     skeleton: str = 'coco',
     config: str | Path | None = None,
@@ -73,6 +74,7 @@ def lift_detections(
             ``image_size``.
         image_size: Width and height in pixels of all images, where there are none: poses are drawn on blank ones.
         camera: File of the camera of all images, for :func:`~stereopose_mm.apis.camera_files.read_camera`.
+        camera_name: Which camera of the file, where it has several.
         fov: Horizontal field of view in degrees instead of a camera. Default: what the EXIF data of each image
             tell, otherwise :data:`~stereopose_mm.geometry.DEFAULT_FOV_DEG` with a line of warning on stderr.
         skeleton: ``'coco'``, ``'h36m'`` or ``'mpi_inf_3dhp'``.
@@ -93,8 +95,8 @@ def lift_detections(
         raise ValueError(f'min_score: takes a number of at least 0, got {min_score}')
     check_output(out, images)
     found = read_detections(detections, skeleton)
-    views = make_views(found, detections, images, image_size, camera, fov)
-    lifter = _load_lifter(config, checkpoint, device, skeleton)
+    views = make_views(found, detections, images, image_size, camera, fov, camera_name)
+    lifter = load_lifter(config, checkpoint, device, skeleton)
     _warn_of_guesses(views)
     cameras = cameras_of_people(views, len(found))
     result = lift_keypoints(lifter, found.keypoints, found.scores, skeleton, cameras, min_score)
@@ -129,7 +131,8 @@ def _warn_of_guesses(views: list[View]) -> None:
         )
 
 
-def _load_lifter(config: str | Path | None, checkpoint: str | Path | None, device: str, skeleton: str) -> nn.Module:
+def load_lifter(config: str | Path | None, checkpoint: str | Path | None, device: str, skeleton: str) -> nn.Module:
+    """:func:`init_lifter` for a command's arguments: whatever is wrong with them becomes a line of a ``ValueError``."""
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -13,7 +13,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..datasets import h36m_metainfo
-from ..geometry import Camera, get_skeleton, mapping_matrix
+from ..geometry import Camera, get_skeleton, map_scores, mapping_matrix
 from ..models import fold_batch_norm
 
 Array = np.ndarray | Tensor
@@ -143,10 +143,37 @@ def coco_to_h36m(keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
     from mmpose.apis import convert_keypoint_definition  # loads detectors too: only where it is needed
 
     converted = convert_keypoint_definition(np.asarray(keypoints), 'coco', 'h36m')
-    matrix, has_source = mapping_matrix('coco')
-    sources = (matrix > 0).numpy()
-    smallest = np.where(sources, scores[:, None], np.inf).min(-1)
-    return converted, np.where(has_source.numpy(), smallest, 0.0).astype(scores.dtype)
+    return converted, map_scores('coco', torch.as_tensor(scores)).numpy()
+
+
+def to_lifter_keypoints(
+    lifter: nn.Module, keypoints: np.ndarray, scores: np.ndarray, skeleton: str
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Keypoints in the set and order that a lifter takes.
+
+    Args:
+        lifter: From :func:`init_lifter`.
+        keypoints: ``(N, 17, 2)`` pixels.
+        scores: ``(N, 17)``.
+        skeleton: What the keypoints are.
+
+    Returns:
+        ``(N, 17, 2)`` pixels, ``(N, 17)`` scores, and ``'coco'`` or ``'h36m'``.
+
+    Raises:
+        ValueError: If the lifter is of COCO's keypoints and these are not.
+    """
+    takes = lifter.head.decoder.keypoint_set
+    if skeleton == takes:
+        return keypoints, scores, takes
+    if takes == 'coco':
+        raise ValueError(
+            f"skeleton: the lifter takes 'coco' keypoints, got {skeleton!r}: use init_lifter(skeleton={skeleton!r})"
+        )
+    if skeleton == 'coco':
+        return *coco_to_h36m(keypoints, scores), takes
+    order = mapping_matrix(skeleton)[0].argmax(1).numpy()
+    return keypoints[:, order], scores[:, order], takes
 
 
 def lift_keypoints(
@@ -177,7 +204,7 @@ def lift_keypoints(
         ValueError: For wrong shapes, an unknown skeleton or one that the lifter does not take, no camera, or values
             that are not finite; names the first pose at fault.
     """
-    points, scores = _checked_input(keypoints, keypoint_scores, skeleton, lifter.head.decoder.keypoint_set)
+    points, scores = _checked_input(lifter, keypoints, keypoint_scores, skeleton)
     if not isinstance(camera, Camera):
         raise ValueError(f'camera takes a Camera, for example Camera.from_fov(55, width, height), got {camera!r}')
     if camera.batch_size not in (None, len(points)):
@@ -201,7 +228,7 @@ def lift_keypoints(
     return LiftResult(**{key: value.to(keypoints.device) for key, value in result.items()})
 
 
-def _checked_input(keypoints: Array, scores: Array | None, skeleton: str, keypoint_set: str) -> tuple[Tensor, Tensor]:
+def _checked_input(lifter: nn.Module, keypoints: Array, scores: Array | None, skeleton: str) -> tuple[Tensor, Tensor]:
     """``(N, 17, 2)`` pixels and ``(N, 17)`` scores of the lifter's keypoint set, as tensors."""
     num_keypoints = get_skeleton(skeleton).num_keypoints
     if not isinstance(keypoints, (np.ndarray, Tensor)):
@@ -225,17 +252,10 @@ def _checked_input(keypoints: Array, scores: Array | None, skeleton: str, keypoi
             raise ValueError(
                 f'{name}: pose {pose}, keypoint {joint} is not finite' + ' or negative' * ('scores' in name)
             )
-    if skeleton == keypoint_set:
+    if skeleton == lifter.head.decoder.keypoint_set:
         return points, scores
-    if keypoint_set == 'coco':
-        raise ValueError(
-            f"skeleton: the lifter takes 'coco' keypoints, got {skeleton!r}: use init_lifter(skeleton={skeleton!r})"
-        )
-    if skeleton == 'coco':
-        converted = coco_to_h36m(points.cpu().numpy(), scores.cpu().numpy())
-        return tuple(torch.from_numpy(c).to(points) for c in converted)
-    matrix, _ = mapping_matrix(skeleton)
-    return matrix.to(points) @ points, (matrix.to(scores) @ scores[..., None])[..., 0]
+    *converted, _ = to_lifter_keypoints(lifter, points.cpu().numpy(), scores.cpu().numpy(), skeleton)
+    return tuple(torch.from_numpy(c).to(points) for c in converted)
 
 
 def _lift_chunk(lifter: nn.Module, points: Tensor, scores: Tensor, camera: Camera, min_score: float) -> LiftResult:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..geometry import DEFAULT_FOV_DEG, Camera
-from .camera_files import read_camera
+from .camera_files import check_image_size, read_camera
 from .detections import Detections
 from .image_files import ImageFolder, read_image_size
 
@@ -41,6 +41,7 @@ def make_views(
     image_size: tuple[int, int] | None = None,
     camera: str | Path | None = None,
     fov: float | None = None,
+    camera_name: str | None = None,
 ) -> list[View]:
     """Group people by image and give each image its camera.
 
@@ -52,6 +53,7 @@ def make_views(
         camera: File of the camera of all images.
         fov: Horizontal field of view in degrees instead. Default: EXIF data, otherwise
             :data:`~stereopose_mm.geometry.DEFAULT_FOV_DEG`.
+        camera_name: Which camera of the file, where it has several.
 
     Returns:
         The images in the order of their first person.
@@ -63,18 +65,15 @@ def make_views(
         raise ValueError('takes either images or image_size')
     if fov is not None and not 0 < fov < 180:
         raise ValueError(f'fov: takes degrees between 0 and 180, got {fov:g}')
-    given = None if camera is None else read_camera(camera)
+    given = None if camera is None else read_camera(camera, camera_name)
     paths = [None] * len(found) if images is None else _find_images(found, detections, ImageFolder(images))
     from_fov = cache(Camera.from_fov)  # images of one size then share one camera
     views, taken = [], set()
     for rows in _group_by_image(found, paths):
         path = paths[rows[0]]
         size = image_size if path is None else read_image_size(path)
-        if given is not None and (given.width, given.height) != tuple(size):
-            raise ValueError(
-                f'{camera}: is for images of {given.width:g} x {given.height:g} px, '
-                f'but {path or "--image-size"} is {size[0]} x {size[1]} px'
-            )
+        if given is not None:
+            check_image_size(given, *size, camera, path or '--image-size')
         known = given or (None if fov is not None or path is None else _exif_camera(path))
         view_camera = known or from_fov(fov or DEFAULT_FOV_DEG, *size)
         views.append(View(path, rows, view_camera, _name(path, found, rows[0], taken), known is None and fov is None))

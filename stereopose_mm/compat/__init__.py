@@ -17,12 +17,14 @@ def apply() -> None:
     """
     versions.check()
     # Only now: these import the packages that the check may find missing.
-    from . import checkpoints, distributed, mmcv_ops, packages
+    from . import checkpoints, distributed, drawing, inferencers, mmcv_ops, packages
 
     packages.apply()
     mmcv_ops.apply()
     checkpoints.apply()
     distributed.apply()
+    drawing.apply()
+    inferencers.apply()
 
 
 __all__ = ['apply']

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Generator, Tensor
 
-from ..geometry import COCO_17, H36M_17, Camera, body_skeleton, mapping_matrix
+from ..geometry import COCO_17, H36M_17, Camera, body_skeleton, map_scores, mapping_matrix
 from .detector_noise import DetectorNoise, imitate_detector
 from .pose_augmentation import PoseAugmentation, augment_poses
 from .sampling import check_fraction, check_range, uniform
@@ -387,7 +387,4 @@ def coco_as_h36m(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         ``(N, 17, 2)`` pixels and ``(N, 17)`` scores: of two that are averaged the smaller one; 0 without a source.
     """
-    matrix, has_source = mapping_matrix('coco')
-    matrix = matrix.to(keypoints)
-    smallest = torch.where(matrix > 0, scores[:, None], torch.inf).amin(-1)
-    return matrix @ keypoints, torch.where(has_source.to(scores.device), smallest, 0.0)
+    return mapping_matrix('coco')[0].to(keypoints) @ keypoints, map_scores('coco', scores)

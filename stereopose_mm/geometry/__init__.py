@@ -15,6 +15,7 @@ from .skeletons import (
     Skeleton,
     body_skeleton,
     get_skeleton,
+    map_scores,
     mapping_matrix,
     to_h36m_mapping,
 )
@@ -47,6 +48,7 @@ __all__ = [
     'bone_length_error',
     'from_virtual_view',
     'get_skeleton',
+    'map_scores',
     'mapping_matrix',
     'mpjpe',
     'mpjve',

@@ -197,3 +197,18 @@ def mapping_matrix(name: str) -> tuple[Tensor, Tensor]:
     for target, sources in to_h36m_mapping(name).items():
         matrix[target, list(sources)] = 1 / len(sources)
     return matrix, matrix.sum(1) > 0
+
+
+def map_scores(name: str, scores: Tensor) -> Tensor:
+    """Scores of H36M-17 joints by the keypoints that they are seen by.
+
+    Args:
+        name: Source set with K keypoints.
+        scores: ``(N, K)``.
+
+    Returns:
+        ``(N, 17)``: the smaller one where a joint lies between two keypoints, 0 where none tells of it.
+    """
+    matrix, has_source = mapping_matrix(name)
+    smallest = torch.where(matrix.to(scores) > 0, scores[:, None], torch.inf).amin(-1)
+    return torch.where(has_source.to(scores.device), smallest, 0.0)

@@ -51,7 +51,8 @@ class _Text(NamedTuple):
 
 
 @cache
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+def font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+    """The font of all pictures, of a size in pixels."""
     # Matplotlib brings a font with it, so pictures look the same everywhere.
     name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), 'fonts', 'ttf', name)), size)
@@ -95,7 +96,7 @@ class Canvas:
         for text in self._texts:
             left, top, right, bottom = text.box
             centre = ((left + right) / 2, (top + bottom) / 2)
-            pen.text(centre, text.words, text.colour[::-1], _font(text.size, text.bold), anchor='mm')
+            pen.text(centre, text.words, text.colour[::-1], font(text.size, text.bold), anchor='mm')
         return np.asarray(picture)[..., ::-1].copy()
 
 
@@ -184,13 +185,13 @@ class Panel:
                 continue
             box = self._text_box((x, y), words, size, anchor, bold, pad_x, pad_y)
             inside = box[0] >= left + 2 and box[1] >= top + 2 and box[2] <= left + width - 2
-            if inside and box[3] <= top + height - 2 and not any(_overlap(box, t.box) for t in self._texts):
+            if inside and box[3] <= top + height - 2 and not any(overlap(box, t.box) for t in self._texts):
                 self._texts.append(_Text(box, words, size, bold, colour, pill))
                 return True
         return False
 
     def _text_box(self, at, words, size, anchor, bold, pad_x=0, pad_y=0):
-        width = _font(size, bold).getlength(words) + 2 * pad_x
+        width = font(size, bold).getlength(words) + 2 * pad_x
         height = size + 2 * pad_y
         left = self.box.left + at[0] - width * {'l': 0, 'm': 0.5, 'r': 1}[anchor[0]]
         top = self.box.top + at[1] - height * {'t': 0, 'm': 0.5, 'b': 1}[anchor[1]]
@@ -207,5 +208,6 @@ def _thickness(width: float) -> int:
     return max(1, round(width * _FINE))
 
 
-def _overlap(box: Sequence[float], other: Sequence[float]) -> bool:
+def overlap(box: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two boxes, each left, top, right and bottom, share a point."""
     return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]

@@ -8,6 +8,7 @@ z towards the camera, metres, ground at y = 0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,6 +40,7 @@ class Posture:
         wrists: Where the wrists go.
         elbows: Direction that each elbow points to.
         toes: (turn out, point down) of each foot, degrees.
+        toe_bends: How far the toes bend up against each foot, degrees.
         pelvis_turn: Turn of the pelvis.
         spine_turn: Further turn of the lower spine.
         chest_turn: Further turn of the chest.
@@ -51,6 +53,7 @@ class Posture:
     wrists: tuple[Vector, Vector]
     elbows: tuple[Vector, Vector]
     toes: tuple[tuple[float, float], tuple[float, float]] = ((12, 0), (12, 0))
+    toe_bends: tuple[float, float] = (0, 0)
     pelvis_turn: Vector = (0, 0, 0)
     spine_turn: Vector = (0, 0, 0)
     chest_turn: Vector = (0, 0, 0)
@@ -67,6 +70,8 @@ class Figure:
         facing_deg: Where to: 0 is the camera; positive turns to the person's left.
         outfit: Index of the clothes' colours.
         seat: Half-size of the box below the pelvis, or ``None``.
+        bones: Lengths by bone type, metres; as :data:`MEAN_BONE_LENGTHS`.
+        girth: Factor on the thickness of everything but the head.
     """
 
     posture: Posture
@@ -74,6 +79,8 @@ class Figure:
     facing_deg: float
     outfit: int = 0
     seat: Vector | None = None
+    bones: Mapping[str, float] = field(default_factory=lambda: MEAN_BONE_LENGTHS)
+    girth: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,8 @@ class Body:
 
     Attributes:
         joints: ``(17, 3)`` metres, H36M-17.
-        frames: Rotations ``(3, 3)`` of ``'pelvis'``, ``'spine'``, ``'chest'``, ``'head'`` and the feet
-            ``'left_foot'``, ``'right_foot'``; columns are left, up and ahead.
+        frames: Rotations ``(3, 3)`` of ``'pelvis'``, ``'spine'``, ``'chest'``, ``'head'``, the feet ``'left_foot'``,
+            ``'right_foot'`` and, where they bend, ``'left_toes'``, ``'right_toes'``; columns are left, up and ahead.
     """
 
     joints: np.ndarray
@@ -195,9 +202,8 @@ def two_bone_joint(start: np.ndarray, target: np.ndarray, upper: float, lower: f
     return middle, start + reach * axis
 
 
-def pose_body(posture: Posture) -> Body:
-    """Joints of a posture; every bone has its length of :data:`MEAN_BONE_LENGTHS`."""
-    bone = MEAN_BONE_LENGTHS
+def pose_body(posture: Posture, bone: Mapping[str, float] = MEAN_BONE_LENGTHS) -> Body:
+    """Joints of a posture; every bone has its length of ``bone``."""
     pelvis_frame = turn(*posture.pelvis_turn)
     spine_frame = pelvis_frame @ turn(*posture.spine_turn)
     chest_frame = spine_frame @ turn(*posture.chest_turn)
@@ -221,8 +227,12 @@ def pose_body(posture: Posture) -> Body:
                 joints[start], np.asarray(targets[side], float), bone[upper], bone[lower], poles[side]
             )
     frames = {'pelvis': pelvis_frame, 'spine': spine_frame, 'chest': chest_frame, 'head': head_frame}
-    for name, outwards, (out, down) in zip(('left_foot', 'right_foot'), (1, -1), posture.toes, strict=True):
-        frames[name] = turn(0, 0, outwards * out) @ turn(down, 0, 0)
+    for side, outwards, (out, down), bend in zip(
+        ('left', 'right'), (1, -1), posture.toes, posture.toe_bends, strict=True
+    ):
+        frames[f'{side}_foot'] = turn(0, 0, outwards * out) @ turn(down, 0, 0)
+        if bend:
+            frames[f'{side}_toes'] = frames[f'{side}_foot'] @ turn(-bend, 0, 0)
     return Body(joints, frames)
 
 

@@ -15,22 +15,23 @@ from .scene_view import Scene, View
 
 Array = np.ndarray | Tensor
 
+# The look of all pictures and videos of poses.
 LEFT, RIGHT = bgr('#35b6ff'), bgr('#ff8a3c')
 # Torso, head and label of each person in turn; none is near the colours of left and right.
 PEOPLE = tuple(bgr(c) for c in ('#f6f1e7', '#8ce99a', '#d6adff', '#ffe27a', '#ff9cc2'))
-_BACKGROUND, _PANEL, _EMPTY = bgr('#0e1217'), bgr('#161b22'), bgr('#1d232c')
-_GROUND, _GRID, _OUTLINE = bgr('#202833'), bgr('#364252'), bgr('#0b0e13')
-_TEXT, _MUTED, _DETECTION, _PILL = bgr('#e8edf3'), bgr('#8d9aab'), bgr('#ffffff'), bgr('#12161c')
+BACKGROUND, PANEL, EMPTY = bgr('#0e1217'), bgr('#161b22'), bgr('#1d232c')
+GROUND, GRID, OUTLINE = bgr('#202833'), bgr('#364252'), bgr('#0b0e13')
+TEXT, MUTED, DETECTION, PILL = bgr('#e8edf3'), bgr('#8d9aab'), bgr('#ffffff'), bgr('#12161c')
 # Detections scored below are not drawn: the lifter counts them as missing.
-_SHOWN_SCORE = 0.1
+SHOWN_SCORE = 0.1
 
 _MARGIN, _HEADER, _LEGEND, _GAP = 28, 32, 34, 20
 _LEGEND_WIDTH = 380
 _TITLES = ('Reprojected on the image', 'From the front right, raised', 'From the right side')
 # More people than this get short, small labels.
-_FEW = 8
-_HEAD_RADIUS = 0.095
-_LIMB_WIDTH = 0.052
+FEW = 8
+HEAD_RADIUS = 0.095
+LIMB_WIDTH = 0.052
 _FRONT, _SIDE = (38.0, 20.0), (90.0, 0.0)
 _FRONT_PADDING, _SIDE_PADDING = (24, 18, 40, 40), (30, 28, 30, 46)
 
@@ -82,23 +83,23 @@ def draw_lift_picture(
     # The legend stands below the photograph, or below all where the photograph is too narrow for it.
     legend_below_photo = photo_box.width >= _LEGEND_WIDTH
     bottom = side_box.top + side_box.height + (0 if legend_below_photo else _LEGEND)
-    canvas = Canvas(width, bottom + _MARGIN, _BACKGROUND)
+    canvas = Canvas(width, bottom + _MARGIN, BACKGROUND)
     frame = canvas.panel(Box(0, 0, width, bottom + _MARGIN))
-    photo = canvas.panel(photo_box, _EMPTY)
+    photo = canvas.panel(photo_box, EMPTY)
     if image is not None:
         photo.picture(image)
     for box, words in zip((photo_box, front_box, side_box), _TITLES, strict=True):
-        frame.text((box.left, box.top - 15), words, _TEXT, 15, bold=True)
+        frame.text((box.left, box.top - 15), words, TEXT, 15, bold=True)
     _draw_legend(frame, (photo_box.top + photo_box.height if legend_below_photo else bottom - _LEGEND) + 21)
     _draw_photo(photo, people, camera, photo_box.width / photo_size[0])
-    front, side = canvas.panel(front_box, _PANEL), canvas.panel(side_box, _PANEL)
+    front, side = canvas.panel(front_box, PANEL), canvas.panel(side_box, PANEL)
     if scene is None:
         note = 'no person in this image' if not len(people.points) else 'no pose could be lifted'
         for panel in (front, side):
-            panel.text((panel.box.width / 2, panel.box.height / 2), note, _MUTED, 15, 'mm')
+            panel.text((panel.box.width / 2, panel.box.height / 2), note, MUTED, 15, 'mm')
     else:
         names = [f'#{k + 1}' for k in people.lifted.nonzero()[0]]
-        colours = [_person_colour(k) for k in people.lifted.nonzero()[0]]
+        colours = [person_colour(k) for k in people.lifted.nonzero()[0]]
         _draw_front(front, scene, names, colours)
         _draw_side(side, scene, names, colours)
     return canvas.finish()
@@ -117,7 +118,7 @@ def _checked_people(keypoints_2d, keypoints_cam, camera, scores) -> _People:
         raise ValueError(f'scores takes {points.shape[:2]}, got {scores.shape}')
     lifted = np.isfinite(poses).all((1, 2)) & (poses[..., 2] > 0).all(1)
     pixels = camera.project(torch.from_numpy(poses[lifted])).numpy()
-    shown = (scores >= _SHOWN_SCORE) & np.isfinite(points).all(-1)
+    shown = (scores >= SHOWN_SCORE) & np.isfinite(points).all(-1)
     return _People(points, shown, lifted, poses[lifted], pixels)
 
 
@@ -139,7 +140,8 @@ def _checked_size(image: np.ndarray | None, camera: Camera) -> tuple[int, int]:
     return size
 
 
-def _person_colour(index: int) -> Colour:
+def person_colour(index: int) -> Colour:
+    """Colour of a person's torso, head and label."""
     return PEOPLE[index % len(PEOPLE)]
 
 
@@ -182,16 +184,16 @@ def _draw_legend(frame: Panel, y: float) -> None:
     x = _MARGIN
     for words, colour in (('left limbs', LEFT), ('right limbs', RIGHT)):
         frame.line([(x + 3, y), (x + 19, y)], colour, 5)
-        x += 52 + frame.text((x + 29, y), words, _MUTED, 13)
-    frame.disc((x + 4, y), 3.5, _DETECTION)
-    frame.text((x + 16, y), 'detected keypoints', _MUTED, 13)
+        x += 52 + frame.text((x + 29, y), words, MUTED, 13)
+    frame.disc((x + 4, y), 3.5, DETECTION)
+    frame.text((x + 16, y), 'detected keypoints', MUTED, 13)
 
 
 def _draw_photo(panel: Panel, people: _People, camera: Camera, scale: float) -> None:
     numbers = people.lifted.nonzero()[0]
     for points, shown in zip(people.points[~people.lifted], people.shown[~people.lifted], strict=True):
         for x, y in points[shown] * scale:
-            panel.disc((x, y), 3, _MUTED, 1)
+            panel.disc((x, y), 3, MUTED, 1)
     order = np.argsort(-people.poses[:, 0, 2], kind='stable')
     for k in order:
         pixels = people.pixels[k] * scale
@@ -199,37 +201,38 @@ def _draw_photo(panel: Panel, people: _People, camera: Camera, scale: float) -> 
         height = np.ptp(pixels[np.isfinite(pixels).all(1)], axis=0).max()
         limb = float(np.clip(0.016 * height, 1.6, 5))
         # Image depth orders the limbs: near ones are painted last.
-        _draw_person(panel, pixels, people.poses[k, :, 2], _person_colour(numbers[k]), limb, head_radius=None)
+        _draw_person(panel, pixels, people.poses[k, :, 2], person_colour(numbers[k]), limb, head_radius=None)
         index = numbers[k]
         for x, y in people.points[index][people.shown[index]] * scale:
-            panel.disc((x, y), 0.65 * limb + 0.8, _OUTLINE)
-            panel.disc((x, y), 0.65 * limb, _DETECTION)
+            panel.disc((x, y), 0.65 * limb + 0.8, OUTLINE)
+            panel.disc((x, y), 0.65 * limb, DETECTION)
     for k in order[::-1]:
         # Hands reach this much farther than their wrists, hair than the head keypoint.
         above = 0.19 * camera.fy / people.poses[k, 0, 2] * scale + 3
         words = f'#{numbers[k] + 1}  {people.poses[k, 0, 2]:.1f} m'
-        _label_person(panel, people.pixels[k] * scale, above, words, _person_colour(numbers[k]), len(order), _PILL)
+        _label_person(panel, people.pixels[k] * scale, above, words, person_colour(numbers[k]), len(order), PILL)
     for index in (~people.lifted).nonzero()[0]:
         points = people.points[index][people.shown[index]] * scale
         if len(points):
-            panel.label(_label_places(points, 12), f'#{index + 1}  not lifted', _MUTED, _PILL, bold=False)
+            panel.label(label_places(points, 12), f'#{index + 1}  not lifted', MUTED, PILL, bold=False)
 
 
 def _label_person(
     panel: Panel, pixels: np.ndarray, above: float, words: str, colour: Colour, crowd: int, crowd_pill: Colour | None
 ) -> None:
-    places = _label_places(pixels, above)
-    if crowd <= _FEW:
-        panel.label(places, words, colour, _PILL, 12)
+    places = label_places(pixels, above)
+    if crowd <= FEW:
+        panel.label(places, words, colour, PILL, 12)
     else:
         # Among many, a label stays small and right above its person, or would hide others.
         panel.label(places[:3], words.split()[0], colour, crowd_pill, 10)
 
 
-def _label_places(pixels: np.ndarray, above: float) -> list[tuple[float, float, str]]:
-    """Where a person's label may go: above the highest joint, else beside it, else below."""
+def label_places(pixels: np.ndarray, above: float, x: float | None = None) -> list[tuple[float, float, str]]:
+    """Where a person's label may go: above the highest joint, or above ``x``; else beside it, else below."""
     pixels = pixels[np.isfinite(pixels).all(1)]
-    x, y = pixels[pixels[:, 1].argmin()]
+    highest, y = pixels[pixels[:, 1].argmin()]
+    x = highest if x is None else x
     low, high = pixels.min(0), pixels.max(0)
     return [
         (x, y - above, 'mb'), (x + 10, y - above, 'lb'), (x - 10, y - above, 'rb'), (high[0] + 14, y, 'lt'),
@@ -257,43 +260,43 @@ def _draw_person(
         far = ((depth[parent] + depth[child]) / 2 - depth.min()) / span
         # The rim ends short of the joints, or it would cut into the neighbouring bones.
         rim = [start + 0.12 * (end - start), end - 0.12 * (end - start)]
-        panel.line(rim, _OUTLINE, limb + max(2.0, 0.45 * limb))
-        panel.line([start, end], mix(hue, _OUTLINE, 0.28 * far), limb)
+        panel.line(rim, OUTLINE, limb + max(2.0, 0.45 * limb))
+        panel.line([start, end], mix(hue, OUTLINE, 0.28 * far), limb)
     if head_radius is not None:
         centre = (pixels[9] + pixels[10]) / 2
-        panel.disc(centre, head_radius + 1.2, _OUTLINE)
+        panel.disc(centre, head_radius + 1.2, OUTLINE)
         panel.disc(centre, head_radius, colour)
 
 
 def _draw_scene_people(panel: Panel, scene: Scene, view: View, colours: list[Colour]) -> None:
-    limb = float(np.clip(_LIMB_WIDTH * view.scale, 1.6, 9))
+    limb = float(np.clip(LIMB_WIDTH * view.scale, 1.6, 9))
     order = np.argsort(-view.depth(scene.joints[:, 0]), kind='stable')
     for k in order:
         joints = scene.joints[k]
         lowest = joints[joints[:, 1].argmin()]
         stem = view.project(np.stack([lowest, scene.on_ground(lowest[[0, 2]])]))
         if np.linalg.norm(stem[1] - stem[0]) > 3:
-            panel.line(stem, _GRID, 1.2)
+            panel.line(stem, GRID, 1.2)
         _draw_person(
-            panel, view.project(joints), view.depth(joints), colours[k], limb, max(2.0, _HEAD_RADIUS * view.scale)
+            panel, view.project(joints), view.depth(joints), colours[k], limb, max(2.0, HEAD_RADIUS * view.scale)
         )
 
 
 def _draw_front(panel: Panel, scene: Scene, names: list[str], colours: list[Colour]) -> None:
     view = _front_view(scene, panel.box)
-    panel.polygon(view.project(scene.corners()), _GROUND)
+    panel.polygon(view.project(scene.corners()), GROUND)
     for line in view.project(scene.grid_lines()):
-        panel.line(line, _GRID, 1)
+        panel.line(line, GRID, 1)
     bones = scene.joints[:, np.array(H36M_17.bones)].reshape(-1, 2, 3)
     panel.shadow(view.project(scene.on_ground(bones[..., [0, 2]])), max(2.0, 0.11 * view.scale), 0.55)
     for tick in scene.distance_ticks():
         # The grid's right edge carries the ticks: nothing stands in front of it.
         x, y = view.project(scene.on_ground(np.array([scene.high[0], tick])))
-        panel.label([(x + 6, y + 4, 'lt')], f'{tick:g}', _MUTED, None, 12, bold=False)
-    panel.text((panel.box.width - 14, panel.box.height - 16), 'distance from camera, m', _MUTED, 12, 'rm')
+        panel.label([(x + 6, y + 4, 'lt')], f'{tick:g}', MUTED, None, 12, bold=False)
+    panel.text((panel.box.width - 14, panel.box.height - 16), 'distance from camera, m', MUTED, 12, 'rm')
     _draw_scene_people(panel, scene, view, colours)
     for k in np.argsort(scene.joints[:, 0, 2], kind='stable'):
-        pixels, above = view.project(scene.joints[k]), 6 + _HEAD_RADIUS * view.scale
+        pixels, above = view.project(scene.joints[k]), 6 + HEAD_RADIUS * view.scale
         _label_person(panel, pixels, above, f'{names[k]}  {scene.joints[k, 0, 2]:.1f} m', colours[k], len(names), None)
 
 
@@ -301,25 +304,25 @@ def _draw_side(panel: Panel, scene: Scene, names: list[str], colours: list[Colou
     view = _side_view(scene, panel.box)
     width, height = panel.box.width, panel.box.height
     floor = view.project(scene.corners())[0, 1]
-    panel.polygon([(0, floor), (width, floor), (width, height), (0, height)], _GROUND)
-    panel.line([(0, floor), (width, floor)], _GRID, 1.5)
+    panel.polygon([(0, floor), (width, floor), (width, height), (0, height)], GROUND)
+    panel.line([(0, floor), (width, floor)], GRID, 1.5)
     last = (width - 14 - view.origin[0]) / view.scale
     step = max(1.0, scene.step)
     for tick in np.arange(0, last, step):
         x = view.origin[0] + tick * view.scale
-        panel.line([(x, 0), (x, floor)], mix(_PANEL, _GRID, 0.45), 1)
-        panel.line([(x, floor), (x, floor + 5)], _MUTED, 1)
-        panel.label([(x, floor + 8, 'mt')], f'{tick:g}', _MUTED, None, 12, bold=False)
-    panel.text((width / 2, floor + 33), 'distance from camera, m', _MUTED, 12, 'mm')
+        panel.line([(x, 0), (x, floor)], mix(PANEL, GRID, 0.45), 1)
+        panel.line([(x, floor), (x, floor + 5)], MUTED, 1)
+        panel.label([(x, floor + 8, 'mt')], f'{tick:g}', MUTED, None, 12, bold=False)
+    panel.text((width / 2, floor + 33), 'distance from camera, m', MUTED, 12, 'mm')
     if view.origin[0] > 12:
         _draw_camera(panel, view)
     _draw_scene_people(panel, scene, view, colours)
     for k in np.argsort(scene.joints[:, 0, 2], kind='stable'):
-        pixels, above = view.project(scene.joints[k]), 6 + _HEAD_RADIUS * view.scale
+        pixels, above = view.project(scene.joints[k]), 6 + HEAD_RADIUS * view.scale
         _label_person(panel, pixels, above, names[k], colours[k], len(names), None)
 
 
 def _draw_camera(panel: Panel, view: View) -> None:
     x, y = view.origin
-    panel.polygon([(x - 13, y - 7), (x - 2, y - 7), (x - 2, y + 7), (x - 13, y + 7)], _MUTED)
-    panel.polygon([(x - 3, y), (x + 6, y - 6), (x + 6, y + 6)], _MUTED)
+    panel.polygon([(x - 13, y - 7), (x - 2, y - 7), (x - 2, y + 7), (x - 13, y + 7)], MUTED)
+    panel.polygon([(x - 3, y), (x + 6, y - 6), (x + 6, y + 6)], MUTED)

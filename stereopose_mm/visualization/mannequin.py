@@ -8,12 +8,15 @@ A field needs no mesh: distance to the body is all that sphere tracing, soft sha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from .example_scene import Body, Figure, pose_body, turn
 
 SKIN, HAIR, SHIRT, TROUSERS, SHOES, SOLES, EYES = range(7)
+# Where the toes hang on the foot, from the ankle in the foot's frame, metres: up, ahead.
+TOE_JOINT = (-0.060, 0.100)
 # How sharply parts melt into each other, 1/metre.
 _MELT = 62.0
 
@@ -36,35 +39,49 @@ class Parts:
 
     def distances(self, points: np.ndarray) -> np.ndarray:
         """Signed distance of points ``(M, 3)`` to each part, ``(M, P)`` metres."""
-        # Near the parts float32 holds squares of distances to a hundredth of a millimetre.
-        origin = self.start.mean(0)
-        points, start = (points - origin).astype(np.float32), (self.start - origin).astype(np.float32)
-        axis = (self.end - self.start).astype(np.float32)
-        length2 = np.maximum((axis**2).sum(1), 1e-9)
-        along = points @ axis.T - (start * axis).sum(1)
-        share = np.clip(along / length2, 0, 1)
-        from_start2 = (points**2).sum(1)[:, None] - 2 * points @ start.T + (start**2).sum(1)
+        return self._apart(points, slice(None)).T
+
+    def field(self, points: np.ndarray, which: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Signed distance of points ``(M, 3)`` to the melted whole, or to some of the parts, ``(M,)`` metres."""
+        apart = self._apart(points, which)
+        nearest = apart.min(0)
+        # Summed point by point: the order of a sum is part of the pictures that are shipped.
+        melted = np.ascontiguousarray(np.exp(-_MELT * (apart - nearest)).T).sum(1)
+        return nearest - np.log(melted) / _MELT
+
+    def _apart(self, points: np.ndarray, which: np.ndarray | slice) -> np.ndarray:
+        """As :meth:`distances`, but ``(P, M)``: long rows are what numpy is quick with."""
+        origin, start, axis, columns = self._constants
+        points, (length2, start_on_axis, start2, thick, taper) = (points - origin).astype(np.float32), columns[:, which]
+        along = axis[which] @ points.T - start_on_axis
+        share = np.minimum(np.maximum(along / length2, 0), 1)
+        from_start2 = (points**2).sum(1) - 2 * start[which] @ points.T + start2
         apart2 = from_start2 + share * (share * length2 - 2 * along)
-        taper = (self.radius[:, 1] - self.radius[:, 0]).astype(np.float32)
         # An S-shaped taper leaves no crease where a cone ends.
-        radius = self.radius[:, 0].astype(np.float32) + taper * (share * share * (3 - 2 * share))
+        radius = thick + taper * (share * share * (3 - 2 * share))
         return np.sqrt(np.maximum(apart2, 0)) - radius
 
-    def field(self, points: np.ndarray) -> np.ndarray:
-        """Signed distance of points ``(M, 3)`` to the melted whole, ``(M,)`` metres."""
-        apart = self.distances(points)
-        nearest = apart.min(1)
-        return nearest - np.log(np.exp(-_MELT * (apart - nearest[:, None])).sum(1)) / _MELT
+    @cached_property
+    def _constants(self) -> tuple[np.ndarray, ...]:
+        # Near the parts float32 holds squares of distances to a hundredth of a millimetre.
+        origin = self.start.mean(0)
+        start, axis = (self.start - origin).astype(np.float32), (self.end - self.start).astype(np.float32)
+        length2 = np.maximum((axis**2).sum(1), 1e-9)
+        thick, taper = self.radius[:, 0], self.radius[:, 1] - self.radius[:, 0]
+        columns = np.array([length2, (start * axis).sum(1), (start**2).sum(1), thick, taper], np.float32)[..., None]
+        return origin, start, axis, columns
 
 
 class _Sculptor:
     """Collects parts given in a figure's own frame."""
 
-    def __init__(self):
-        self.rows = []
+    def __init__(self, girth: float, rows: list | None = None):
+        self.rows = [] if rows is None else rows
+        self.girth = girth
 
     def add(self, material, start, end, radius_start, radius_end=None):
-        self.rows.append((start, end, (radius_start, radius_start if radius_end is None else radius_end), material))
+        radii = (radius_start, radius_start if radius_end is None else radius_end)
+        self.rows.append((start, end, tuple(self.girth * radius for radius in radii), material))
 
     def parts(self, figure: Figure) -> Parts:
         facing = turn(0, 0, figure.facing_deg)
@@ -75,9 +92,10 @@ class _Sculptor:
 
 def sculpt(figure: Figure) -> Parts:
     """Body parts of a figure, in the world frame."""
-    body, sculptor = pose_body(figure.posture), _Sculptor()
+    body, sculptor = pose_body(figure.posture, figure.bones), _Sculptor(figure.girth)
     _add_torso(sculptor, body)
-    _add_head(sculptor, body)
+    # Heads are much of a size.
+    _add_head(_Sculptor(1.0, sculptor.rows), body)
     for side, outwards in (('left', 1), ('right', -1)):
         _add_leg(sculptor, body, side, outwards)
         _add_arm(sculptor, body, side, outwards)
@@ -87,7 +105,7 @@ def sculpt(figure: Figure) -> Parts:
 def _add_torso(sculptor: _Sculptor, body: Body) -> None:
     pelvis, spine, thorax = body.joints[[0, 7, 8]]
     low, middle, high = (body.frames[k] for k in ('pelvis', 'spine', 'chest'))
-    for x in (-1, 1):
+    for x in (-sculptor.girth, sculptor.girth):
         hip_side = pelvis + low @ [0.072 * x, 0.02, 0]
         waist = spine + middle @ [0.050 * x, -0.03, 0.005]
         ribs = thorax + high @ [0.066 * x, -0.13, 0.010]
@@ -129,7 +147,12 @@ def _add_leg(sculptor: _Sculptor, body: Body, side: str, outwards: int) -> None:
     sculptor.add(SKIN, knee + 0.9 * (ankle - knee), ankle + foot @ [0, -0.02, 0], 0.033, 0.034)
 
     def at(y, z, x=0.0):
-        return ankle + foot @ [x * outwards, y, z]
+        place = np.array([x * outwards, y, z])
+        toes = body.frames.get(f'{side}_toes')
+        if toes is None or z <= TOE_JOINT[1]:
+            return ankle + foot @ place
+        joint = np.array([0, *TOE_JOINT])
+        return ankle + foot @ joint + toes @ (place - joint)
 
     sculptor.add(SHOES, at(-0.030, -0.03), at(-0.046, 0.085), 0.040, 0.034)
     sculptor.add(SHOES, at(-0.050, 0.06, 0.012), at(-0.056, 0.155, 0.010), 0.033, 0.026)

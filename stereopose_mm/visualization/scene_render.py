@@ -49,7 +49,8 @@ class _Solid:
         outside = np.linalg.norm(np.maximum(local, 0), axis=1)
         return (outside + np.minimum(local.max(1), 0) - rounding).astype(np.float32)
 
-    def field(self, points: np.ndarray) -> np.ndarray:
+    def field(self, points: np.ndarray, within: np.ndarray | float = _FAR) -> np.ndarray:
+        """Signed distances ``(M,)`` of points ``(M, 3)``; they need hold only where they are ``within``."""
         return np.minimum(self.parts.field(points), self.seat(points))
 
     def colours(self, points: np.ndarray) -> np.ndarray:
@@ -97,12 +98,14 @@ def _sunlight(solids: Sequence[_Solid], points: np.ndarray) -> np.ndarray:
     """Share of the sun that reaches ``points`` ``(M, 3)``, with a penumbra that grows with distance."""
 
     def chunk(points):
-        light, travelled = np.ones(len(points)), np.full(len(points), 0.03)
+        light, travelled, active = np.ones(len(points)), np.full(len(points), 0.03), np.arange(len(points))
         for _ in range(34):
-            at = points + travelled[:, None] * _TO_SUN
-            apart = np.min([s.field(at) for s in solids], axis=0)
-            light = np.minimum(light, np.clip(0.5 + 4.5 * apart / travelled, 0, 1))
-            travelled = travelled + np.clip(apart, 0.02, 0.2)
+            reach = travelled[active]
+            at = points[active] + reach[:, None] * _TO_SUN
+            apart = np.min([s.field(at, np.maximum(0.2, reach / 9)) for s in solids], axis=0)
+            light[active] = np.minimum(light[active], np.clip(0.5 + 4.5 * apart / reach, 0, 1))
+            travelled[active] = reach + np.clip(apart, 0.02, 0.2)
+            active = active[light[active] > 0]
         return light * light * (3 - 2 * light)
 
     return _in_chunks(chunk, points)
@@ -115,7 +118,7 @@ def _openness(solids: Sequence[_Solid], points: np.ndarray, normals: np.ndarray)
         closed = np.zeros(len(points))
         for reach, weight in ((0.04, 1.0), (0.10, 0.6), (0.20, 0.35), (0.36, 0.2)):
             at = points + reach * normals
-            apart = np.min([s.field(at) for s in solids] + [at[:, 1]], axis=0)
+            apart = np.min([s.field(at, reach) for s in solids] + [at[:, 1]], axis=0)
             closed += weight * np.clip(reach - apart, 0, None) / reach
         return np.clip(1 - 0.55 * closed, 0.12, 1)
 
@@ -132,8 +135,10 @@ def _shade(solids: Sequence[_Solid], solid: _Solid, points: np.ndarray, rays: np
     """Linear light that leaves the surface points, ``(M, 3)``."""
     normals = _normals(solid, points)
     open_sky = _openness(solids, points + 2e-3 * normals, normals)[:, None]
-    facing = np.clip(normals @ _TO_SUN, 0, None)[:, None]
-    sun = facing * _sunlight(solids, points + 6e-3 * normals)[:, None]
+    sun = np.clip(normals @ _TO_SUN, 0, None)
+    lit = sun > 0
+    sun[lit] *= _sunlight(solids, (points + 6e-3 * normals)[lit])
+    sun = sun[:, None]
     up = 0.5 + 0.5 * normals[:, 1:2]
     light = _SUN * sun + open_sky * (_SKY * up + _BOUNCE * (1 - up))
     halfway = _TO_SUN - rays

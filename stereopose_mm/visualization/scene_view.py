@@ -16,6 +16,13 @@ import numpy as np
 _MARGIN, _HEADROOM = 0.25, 0.25
 
 
+def grid_step(span: float) -> float:
+    """Width of the cells of a grid below people spread over ``span``, both in metres."""
+    step = next((s for s, reach in ((0.5, 6), (1, 14), (2, 30), (5, 80)) if span < reach), None)
+    # Beyond that, a round number that keeps about 16 cells.
+    return float(step or 10.0 ** math.ceil(math.log10(span / 16)))
+
+
 @dataclass(frozen=True)
 class Scene:
     """People above a grid at the height of the lowest foot.
@@ -40,12 +47,10 @@ class Scene:
         joints = keypoints_cam * [1.0, -1.0, 1.0]
         flat = joints.reshape(-1, 3)
         span = max(np.ptp(flat[:, 0]), np.ptp(flat[:, 2]))
-        step = next((s for s, reach in ((0.5, 6), (1, 14), (2, 30), (5, 80)) if span < reach), None)
-        # Beyond that, a round number that keeps about 16 cells.
-        step = step or 10.0 ** math.ceil(math.log10(span / 16))
+        step = grid_step(span)
         low = np.floor((flat[:, [0, 2]].min(0) - _MARGIN) / step) * step
         high = np.ceil((flat[:, [0, 2]].max(0) + _MARGIN) / step) * step
-        return cls(joints, float(flat[:, 1].min()), tuple(low), (high[0], high[1]), float(step))
+        return cls(joints, float(flat[:, 1].min()), tuple(low), (high[0], high[1]), step)
 
     def grid_lines(self) -> np.ndarray:
         """Lines of the grid, ``(L, 2, 3)``."""

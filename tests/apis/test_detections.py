@@ -39,6 +39,13 @@ def test_reads_coco_results(write):
     assert (found.num_empty, found.num_other, len(found)) == (0, 0, 3)
 
 
+def test_reads_boxes_and_tracks_of_coco_results(write):
+    tracked = record(0, bbox=[1, 2, 10, 20], track_id=4)
+    found = read_detections(write([record(keypoints=[0] * 51), tracked, record(1, bbox=[1, 2], track_id='x')]))
+    assert found.tracks == [4, None] and found.frames == [None, None]
+    assert found.bboxes[0].tolist() == [1, 2, 11, 22] and np.isnan(found.bboxes[1]).all()
+
+
 def test_leaves_out_other_categories_and_people_without_keypoints(write):
     unscored = [0 if i % 3 == 2 else v for i, v in enumerate(numbers())]
     records = [
@@ -154,6 +161,16 @@ def test_reads_npz(save):
     for name in ('scores', 'keypoint_scores'):
         found = read_detections(save(keypoints=scored, **{name: np.full((3, 17), 0.75, np.float32)}))
         assert (found.scores == 0.75).all()
+
+
+def test_reads_frames_boxes_and_tracks_of_npz(save):
+    scores = np.ones((3, 17))
+    scores[1] = 0  # left out
+    found = read_detections(
+        save(keypoints=KEYPOINTS, scores=scores, frame=[0, 0, 5], track=[-1, 2, 3], bboxes=np.eye(3, 4))
+    )
+    assert found.frames == [0, 5] and found.tracks == [None, 3]
+    assert found.bboxes.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0]]
 
 
 def with_nan(array, index):

@@ -67,6 +67,7 @@ def tiny_lifter(tmp_path_factory):
 def main(project_root, tmp_path, monkeypatch, capsys):
     """Run the tool in this process and an empty folder; gives its exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(project_root / 'tools')
     tool = runpy.run_path(str(project_root / TOOL))['main']
 
     def run_tool(*arguments):
