@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.registry import DefaultScope
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,3 +29,12 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip('no ../shared/data beside the checkout')
     return path
+
+
+@pytest.fixture(scope='module', autouse=True)
+def own_default_scope():
+    """MMDet's and MMPose's inferencers leave their default scope behind; no module depends on those before it."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)

@@ -1,5 +1,5 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
-"""Inference: from 2D keypoints to metric 3D poses."""
+"""Inference: from 2D keypoints, or images and MMPose's 2D models, to metric 3D poses."""
 
 from .camera_files import check_image_size, read_camera
 from .clips import ClipSummary, lift_clip, lift_frames

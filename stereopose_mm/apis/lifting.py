@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
@@ -104,8 +105,10 @@ def init_lifter(
     head = config.get('model', {}).get('head', {})
     if head.get('type') != 'StereoLifter' or head.get('search') is None:
         raise ValueError(f'the config is not of a StereoLifter with a search: its head is {head.get("type")}')
-    model = MODELS.build(config.model)
-    loaded = _load_checkpoint(checkpoint)
+    # MMDet's models leave their own scope behind.
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = MODELS.build(config.model)
+    loaded = load_checkpoint(checkpoint)
     try:
         model.load_state_dict(loaded['state_dict'])
     except (KeyError, RuntimeError) as error:
@@ -115,7 +118,7 @@ def init_lifter(
     return fold_batch_norm(model.eval()).to(device)
 
 
-def _load_checkpoint(path: str | Path) -> dict:
+def load_checkpoint(path: str | Path) -> dict:
     # Said outright for torch < 2.6, whose default is to unpickle anything.
     try:
         loaded = torch.load(path, map_location='cpu', weights_only=True)
@@ -276,6 +279,7 @@ def _lift_chunk(lifter: nn.Module, points: Tensor, scores: Tensor, camera: Camer
     error = torch.where(found.used, distance, 0.0).sum(-1) / found.used.sum(-1).clamp(min=1)
     # A joint behind the camera was not seen by it.
     valid = found.valid & has_root & (found.keypoints_cam[..., 2] > 0).all(-1)
+    valid &= (~found.used | (found.input_keypoints_cam[..., 2] > 0)).all(-1)
     nan = torch.tensor(float('nan'), dtype=points.dtype, device=points.device)
     keypoints_cam, seen_cam = (
         torch.where(valid[:, None, None], v, nan) for v in (found.keypoints_cam, found.input_keypoints_cam)

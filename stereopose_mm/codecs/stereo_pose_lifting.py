@@ -12,6 +12,7 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor
 
+from ..compat.keypoint_conversion import coco_of_converted
 from ..geometry import (
     COCO_17,
     H36M_17,
@@ -288,6 +289,10 @@ class StereoPoseLifting(BaseKeypointCodec):
             raise ValueError(f'keypoints takes (1, {self.num_keypoints}, 2), got {keypoints.shape}')
         if not camera_param:
             raise ValueError('camera_param is needed: at least the image size, dict(w=..., h=...)')
+
+        if self.keypoint_set == 'coco':
+            seen = np.ones(keypoints.shape[:2], np.float32) if keypoints_visible is None else keypoints_visible
+            keypoints, keypoints_visible = coco_of_converted(keypoints, seen)
 
         def tensor(array, shape):
             return None if array is None else torch.as_tensor(np.asarray(array, np.float32)).reshape(shape)

@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from stereopose_mm.apis.frame_source import FrameSource, _ReadAhead, open_frames
 from stereopose_mm.apis.video_frames import _find_keyframe

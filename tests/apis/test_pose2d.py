@@ -214,7 +214,7 @@ def test_weights_that_cannot_be_fetched(hub, models, argument):
     assert '\n' not in message
     assert message.startswith(f'{argument}: cannot download the weights of')
     assert f'fetch {url} and put it into {hub}' in message
-    assert message.endswith(f'or pass a local checkpoint as {argument}_weights')
+    assert f'or pass a local checkpoint as {argument}_weights (tools/demo.py: --{argument} ' in message
     assert not list(hub.glob('*'))
 
 

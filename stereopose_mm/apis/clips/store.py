@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -92,8 +93,11 @@ class Stage:
             state: What the work needs to know to go on after it, as JSON values and arrays.
         """
         text = json.dumps(state, default=lambda value: value.tolist())
+        # In memory first: on a full disk NumPy would leave an open archive that complains later.
+        archive = io.BytesIO()
+        np.savez(archive, **sequence.to_arrays(), state=np.array(text))
         with whole_file(self.file(self._count, '.npz')) as temporary:
-            np.savez(temporary, **sequence.to_arrays(), state=np.array(text))
+            temporary.write_bytes(archive.getbuffer())
         self._count += 1
 
     def read(self, index: int) -> PoseSequence:
