@@ -1,7 +1,7 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
 #
 #   make setup   make or refresh the environment in $(VENV)
-#   make demo    lift the shipped example to 3D
+#   make demo    lift the shipped video to 3D: page, video, models, JSON, NPZ
 #   make test    run the whole test suite
 #   make lint    ruff
 #   make clean   remove what builds and runs leave behind (make distclean: $(VENV) too)
@@ -45,8 +45,9 @@ $(STAMP): $(INPUTS)
 	@echo '$(CURDIR)' > $(STAMP)
 
 demo: $(STAMP)
-	$(VENV_PY) tools/lift.py $(EXAMPLE)/detections.json --images $(EXAMPLE) --fov 55 --out $(DEMO_OUT)
-	@echo "The 3D poses and the pictures are in $(DEMO_OUT)"
+	$(VENV_PY) tools/demo.py $(EXAMPLE)/clip.mp4 --keypoints $(EXAMPLE)/clip_keypoints.json --fov 55 --ground \
+	    --save video,json,npz,bvh,gltf,html --out $(DEMO_OUT)
+	@echo "Open $(DEMO_OUT)/viewer.html in a browser, or $(DEMO_OUT)/video.mp4"
 
 test: $(STAMP)
 	$(VENV_PY) -m pytest

@@ -32,18 +32,24 @@ class Frame:
     """One frame of a source.
 
     Attributes:
-        image: ``(H, W, 3)`` uint8 BGR, the right way up.
+        image: ``(H, W, 3)`` uint8 BGR, the right way up; None where pixels were not asked for.
         number: Position in the source, from 0.
         time: Seconds from frame 0; photographs of a folder count one a second.
         name: File name of a photograph; else the source's name and the number.
         path: The photograph or the video file; None for webcams and streams.
+        size: Width and height, pixels.
     """
 
-    image: np.ndarray
+    image: np.ndarray | None
     number: int
     time: float
     name: str
     path: Path | None
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is None:
+            object.__setattr__(self, 'size', self.image.shape[1::-1])
 
 
 class _Reader(Protocol):
@@ -182,7 +188,12 @@ class _ReadAhead:
 
 
 def open_frames(
-    source: str | Path, every: int = 1, start: int = 0, max_frames: int | None = None, prefetch: int = 16
+    source: str | Path,
+    every: int = 1,
+    start: int = 0,
+    max_frames: int | None = None,
+    prefetch: int = 16,
+    pixels: bool = True,
 ) -> FrameSource:
     """Open photographs, a video, a webcam or a stream to read frames from.
 
@@ -206,6 +217,8 @@ def open_frames(
             read from the keyframe before it where that is certain, else from their start.
         max_frames: Frames to give at most.
         prefetch: Frames to read ahead at most, and so the memory that is taken.
+        pixels: Whether images are needed. Where they are not, frames of a file whose index tells them all (MP4, MOV,
+            Matroska) are not decoded, and their images are None.
 
     Raises:
         ValueError: If there is no such source, or it holds no frame that can be read; names it.
@@ -215,10 +228,10 @@ def open_frames(
             raise ValueError(f'{name}: takes {least} or more, got {value}')
     if max_frames is not None and max_frames < 1:
         raise ValueError(f'max_frames: takes 1 or more, or None for all, got {max_frames}')
-    return FrameSource(_open_reader(source), every, start, max_frames, prefetch)
+    return FrameSource(_open_reader(source, pixels), every, start, max_frames, prefetch)
 
 
-def _open_reader(source: str | Path) -> _Reader:
+def _open_reader(source: str | Path, pixels: bool) -> _Reader:
     webcam = _WEBCAM.fullmatch(source) if isinstance(source, str) else None
     if webcam:
         return _WebcamReader(int(webcam[1] or 0))
@@ -235,7 +248,7 @@ def _open_reader(source: str | Path) -> _Reader:
         return _ImageReader([path], 'image', path)
     from .video_frames import VideoReader  # av: only where it is needed
 
-    return VideoReader(str(source), live=bool(is_url))
+    return VideoReader(str(source), live=bool(is_url), pixels=pixels)
 
 
 class _ImageReader:

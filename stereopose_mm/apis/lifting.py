@@ -119,6 +119,11 @@ def init_lifter(
 
 
 def load_checkpoint(path: str | Path) -> dict:
+    """Load a checkpoint with ``weights_only=True``, on the CPU.
+
+    Raises:
+        ValueError: If it cannot be loaded, or is no dict; names the file.
+    """
     # Said outright for torch < 2.6, whose default is to unpickle anything.
     try:
         loaded = torch.load(path, map_location='cpu', weights_only=True)

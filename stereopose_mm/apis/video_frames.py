@@ -23,6 +23,8 @@ _ATTACHED_PICTURE = 0x400
 # Seconds that a stream may take to open, and then be silent.
 _STREAM_TIMEOUT = (10.0, 10.0)
 _DEFAULT_RATE = 25.0
+# Containers with one picture size and a time stamp for each frame.
+_INDEXED = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 # These would have FFmpeg open other files.
 _PLAYLISTS = (b'#EXTM3U', b'ffconcat')
 
@@ -37,13 +39,14 @@ class VideoReader:
     Args:
         source: A file, or the URL of a stream.
         live: Whether ``source`` is a stream: it is read once, without seeking, and ends at its first silence.
+        pixels: Whether images are needed; without them, a file whose index tells its frames is not decoded.
 
     Raises:
         ValueError: If it has no video track, or not one frame can be decoded; names the file.
     """
 
-    def __init__(self, source: str, live: bool = False):
-        self.source, self.live = source, live
+    def __init__(self, source: str, live: bool = False, pixels: bool = True):
+        self.source, self.live, self.pixels = source, live, pixels
         self.kind = 'stream' if live else 'video'
         self.path = None if live else Path(source)
         url = urlsplit(source) if live else None
@@ -63,6 +66,12 @@ class VideoReader:
 
     def read(self, start: int, every: int) -> Iterator[Frame]:
         """Frames from number ``start`` on whose numbers are multiples of ``every``; the others are not converted."""
+        times = None if self.pixels else self._times_of_packets()
+        if times is not None:
+            size = (self.width, self.height)
+            for number in range(-(-start // every) * every, len(times), every):
+                yield Frame(None, number, times[number], f'{self.name}_{number:06d}', self.path, size)
+            return
         size = (self.width, self.height)
         for picture, number, time in self._timed(self._pictures_from(start)):
             if number < start:
@@ -74,6 +83,19 @@ class VideoReader:
                 self.warnings.append(f'{self.source}: from frame {number} on, frames are {size[0]} x {size[1]} pixels')
             if number % every == 0:
                 yield Frame(_to_bgr(picture), number, time, f'{self.name}_{number:06d}', self.path)
+
+    def _times_of_packets(self) -> list[float] | None:
+        """Seconds of all frames; None where only decoding tells them."""
+        if self.live or self._container.format.name not in _INDEXED or not self._ranks.ranked:
+            return None
+        with self._open() as scan:
+            packets = [packet for packet in scan.demux(scan.streams[self._index]) if packet.size]
+        if any(packet.pts is None for packet in packets):
+            return None
+        stamps = sorted(p.pts for p in packets if p.pts >= self._first_pts and not p.is_discard)
+        if len(set(stamps)) < len(stamps):
+            return None
+        return [float((pts - self._first_pts) * self._time_base) for pts in stamps]
 
     def _open(self) -> av.container.InputContainer:
         """The container; local files are never taken for URLs, playlists or text art."""

@@ -52,6 +52,7 @@ class VideoWriter:
         crf: Quality of libx264, 0 to 51; lower is better and larger.
         preset: Speed of libx264, ``'ultrafast'`` to ``'placebo'``.
         threads: Of the encoder; 0 for as many as suit the machine.
+        keyframe_every: Frames from one keyframe to the next at most: few let a browser scrub quickly.
 
     Raises:
         ValueError: If an argument is wrong.
@@ -68,6 +69,7 @@ class VideoWriter:
         crf: int = 20,
         preset: str = 'veryfast',
         threads: int = 0,
+        keyframe_every: int = _KEYFRAMES,
     ):
         self.path, self.width, self.height = Path(path), width, height
         self.frame_rate = float(frame_rate or _DEFAULT_RATE)
@@ -86,7 +88,7 @@ class VideoWriter:
         try:
             with _named_errors(self.path):
                 self._container = self._stack.enter_context(_new_mp4(self.path))
-                self._stream = self._add_stream(crf, preset, threads)
+                self._stream = self._add_stream(crf, preset, threads, keyframe_every)
                 self._container.start_encoding()
         except BaseException as error:
             self._abort(error)
@@ -157,7 +159,7 @@ class VideoWriter:
             raise
         self._closed = True
 
-    def _add_stream(self, crf: int, preset: str, threads: int) -> av.VideoStream:
+    def _add_stream(self, crf: int, preset: str, threads: int, keyframe_every: int) -> av.VideoStream:
         # Without B-frames frames are stored in the order of their times, so that parts join without a seam.
         options = {'crf': str(crf), 'preset': preset, 'bf': '0'}
         rate = Fraction(self.frame_rate).limit_denominator(1001)
@@ -166,7 +168,7 @@ class VideoWriter:
         stream.pix_fmt = 'yuv420p'
         codec = stream.codec_context
         stream.time_base = codec.time_base = _TIME_BASE
-        codec.gop_size, codec.thread_count = _KEYFRAMES, threads
+        codec.gop_size, codec.thread_count = keyframe_every, threads
         codec.colorspace, codec.color_range = int(_MATRIX), int(ColorRange.MPEG)
         codec.color_primaries, codec.color_trc = _PRIMARIES, _TRANSFER
         return stream

@@ -13,7 +13,8 @@ import numpy as np
 KINDS = ('video', 'photos')
 _MAX_FRAMES = {'video': 3000, 'photos': 300}
 _JPEG_QUALITY = 85
-_CRF = 25
+# A browser decodes from the last keyframe: at most this many frames for one step of the timeline.
+_CRF, _KEY_EVERY = 25, 10
 
 
 class ViewerMedia:
@@ -82,7 +83,7 @@ class ViewerMedia:
         if self._writer is None:
             self._folder, self._start = tempfile.TemporaryDirectory(), time
             size = _shown_size(image, self.max_size, even=True)
-            self._writer = VideoWriter(Path(self._folder.name) / 'viewer.mp4', *size, crf=_CRF)
+            self._writer = VideoWriter(Path(self._folder.name) / 'viewer.mp4', *size, crf=_CRF, keyframe_every=_KEY_EVERY)
         self._writer.write(_resize(image, self._writer.width, self._writer.height), time - self._start)
 
     @classmethod

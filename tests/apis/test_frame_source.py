@@ -16,6 +16,7 @@ from PIL import ExifTags, Image
 
 from stereopose_mm.apis.frame_source import FrameSource, _ReadAhead, open_frames
 from stereopose_mm.apis.video_frames import _find_keyframe
+from stereopose_mm.visualization import VideoWriter
 
 WIDTH, HEIGHT = 96, 64
 RATE = 25
@@ -593,3 +594,32 @@ def test_a_turned_tiff_has_the_size_that_is_shown(tmp_path):
     with open_frames(tmp_path / 'turned.tif') as frames:
         frame = next(frames)
     assert (frames.width, frames.height) == frame.image.shape[1::-1] == (20, 40)
+
+
+@pytest.mark.parametrize(('every', 'start'), [(1, 0), (3, 0), (2, 7)])
+def test_without_pixels_numbers_and_times_are_the_same(every, start, tmp_path):
+    path = tmp_path / 'walk.mp4'
+    times = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.1, 30))
+    with VideoWriter(path, 64, 48) as video:
+        for time_ in times:
+            video.write(np.zeros((48, 64, 3), np.uint8), time_)
+    with open_frames(path, every, start) as frames:
+        decoded = list(frames)
+    with open_frames(path, every, start, pixels=False) as frames:
+        told = list(frames)
+    assert [(f.number, f.time, f.name, f.size) for f in told] == [(f.number, f.time, f.name, f.size) for f in decoded]
+    assert all(frame.image is None for frame in told)
+
+
+def test_without_pixels_a_stream_without_index_is_decoded(tmp_path):
+    path = tmp_path / 'walk.ts'
+    with av.open(str(path), 'w', format='mpegts') as container:
+        stream = container.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format='bgr24')
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with open_frames(path, pixels=False) as frames:
+        assert [frame.image is not None for frame in frames] == [True] * 5

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+import orjson
 import torch
 
 from ...files import whole_file
@@ -54,21 +54,22 @@ def write_json(path: Path, stage: Stage, info: dict) -> None:
     }
     meta = {
         'dataset_name': 'h36m',
-        'keypoint_id2name': dict(enumerate(H36M_17.joint_names)),
+        'keypoint_id2name': {str(index): name for index, name in enumerate(H36M_17.joint_names)},
         'skeleton_links': [list(bone) for bone in H36M_17.bones],
         'input_joint_names': list(get_skeleton(first.skeleton).joint_names),
     }
-    with whole_file(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
-        file.write(f'{{"info": {json.dumps(header)},\n"meta_info": {json.dumps(meta)},\n"instance_info": [')
-        separator = '\n'
+    with whole_file(path) as temporary, open(temporary, 'wb') as file:
+        file.write(b'{"info": ' + orjson.dumps(header) + b',\n"meta_info": ' + orjson.dumps(meta))
+        file.write(b',\n"instance_info": [')
+        separator = b'\n'
         for part in stage:
             for text in _frames_as_json(part):
                 file.write(separator + text)
-                separator = ',\n'
-        file.write('\n]}\n')
+                separator = b',\n'
+        file.write(b'\n]}\n')
 
 
-def _frames_as_json(part: PoseSequence) -> Iterator[str]:
+def _frames_as_json(part: PoseSequence) -> Iterator[bytes]:
     people = list(_instances(part))
     lens = part.cameras.distortion
     columns = {name: getattr(part.cameras, name).tolist() for name in _CAMERA_FIELDS}
@@ -84,11 +85,11 @@ def _frames_as_json(part: PoseSequence) -> Iterator[str]:
             'camera': camera,
             'instances': people[part.rows_of_frame(index)],
         }
-        yield json.dumps(frame, allow_nan=False)
+        yield orjson.dumps(frame, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _instances(part: PoseSequence) -> Iterator[dict]:
-    """A dict a person; null for what could not be lifted."""
+    """A dict of arrays and numbers a person; None for what could not be lifted."""
     root = part.keypoints_cam[:, :1]
     columns = {
         'keypoints': part.keypoints_cam - root,
@@ -110,16 +111,18 @@ def _instances(part: PoseSequence) -> Iterator[dict]:
     }
     seen = {'keypoint_scores', 'input_keypoints', 'input_keypoint_scores', 'bbox', 'bbox_score', 'track_id', 'valid'}
     unknown = part.valid & np.isnan(part.uncertainty).any(1)  # of a lifter that tells none
-    lists = {name: _rounded(values).tolist() for name, values in columns.items()}
+    values = {name: _rounded(column) for name, column in columns.items()}
     for row, valid in enumerate(part.valid.tolist()):
-        person = {name: values[row] if valid or name in seen else None for name, values in lists.items()}
+        person = {name: column[row] if valid or name in seen else None for name, column in values.items()}
         if unknown[row]:
             person['uncertainty'] = None
         yield person
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float64).round(5) if values.dtype.kind == 'f' else values
+def _rounded(values: np.ndarray) -> np.ndarray | list:
+    """Arrays of a row each; plain numbers where that is one."""
+    rounded = np.ascontiguousarray(values.round(5) if values.dtype.kind == 'f' else values)
+    return rounded if rounded.ndim > 1 else rounded.tolist()
 
 
 def write_npz(path: Path, stage: Stage) -> None:

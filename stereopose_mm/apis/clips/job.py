@@ -168,9 +168,10 @@ class _Job:
         if options['keypoints'] is not None and options['pose2d'] is not None:
             raise ValueError('keypoints and pose2d: takes one of the two')
 
-    def _open(self, done: int = 0, start: int = 0) -> FrameSource:
+    def _open(self, done: int = 0, start: int = 0, pixels: bool = True) -> FrameSource:
         most = self.options['max_frames']
-        return open_frames(self.source, self.options['every'], start, None if most is None else most - done)
+        left = None if most is None else most - done
+        return open_frames(self.source, self.options['every'], start, left, pixels=pixels)
 
     def _look_at(self, frames: FrameSource) -> None:
         """Learn what the source is, and check camera and keypoints against it."""
@@ -211,6 +212,11 @@ class _Job:
     @property
     def _is_clip(self) -> bool:
         return self.kind in ('video', 'stream')
+
+    @property
+    def _takes_pixels(self) -> bool:
+        """Whether frames have to be decoded; where they are drawn later, so that both count the same frames."""
+        return self.options['keypoints'] is None or not {'video', 'html'}.isdisjoint(self.save)
 
     def _open_store(self, restart: bool) -> ClipStore:
         # A stream is another one each time: what an interrupted run has recorded cannot be gone on with.
@@ -265,7 +271,7 @@ class _Job:
         before = lifting.num_frames
         task = progress.add_task('lifting', total=self.num_frames, completed=before)
         if not stage.finished:
-            with self._open(before, lifting.next_number) as frames:
+            with self._open(before, lifting.next_number, self._takes_pixels) as frames:
                 completed = lifting.run(frames, self.options['every'], lambda n: progress.advance(task, n))
                 self.warnings += frames.warnings
             if not completed and self.kind != 'stream':

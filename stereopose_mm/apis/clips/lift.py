@@ -40,8 +40,8 @@ def lift_frames(
         :class:`~stereopose_mm.geometry.PoseSequence` of the F frames, with the 2D keypoints in the lifter's own set.
     """
     frame = np.repeat(np.arange(len(frames)), [len(group) for group in people])
-    batch = Camera.stack(cameras)
     shared = all(camera is cameras[0] for camera in cameras)
+    batch = cameras[0].expand(len(frames)) if shared else Camera.stack(cameras)
     points, scores, bboxes, bbox_scores = (
         np.concatenate([getattr(group, name) for group in people])
         for name in ('keypoints', 'scores', 'bboxes', 'bbox_scores')

@@ -95,7 +95,7 @@ class LiftStage:
         people = self.people_of(batch)
         tracks = [self._number(group) for group in people]
         files = [frame.path if self.tracker is None else None for frame in batch]
-        cameras = [self.cameras.camera(*f.image.shape[1::-1], file) for f, file in zip(batch, files, strict=True)]
+        cameras = [self.cameras.camera(*f.size, file) for f, file in zip(batch, files, strict=True)]
         names = [frame.name if self.tracker is None else '' for frame in batch]
         return lift_frames(self.lifter, batch, names, people, tracks, cameras, self.skeleton, self.min_score)
 

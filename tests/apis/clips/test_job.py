@@ -361,7 +361,9 @@ def test_a_recorded_stream(walk, walk_files, tmp_path, monkeypatch):
     monkeypatch.setattr(stages, '_PART_FRAMES', 16)
     monkeypatch.setattr('stereopose_mm.apis.clips.job._FILE_BATCH', 8)
     opened = []
-    monkeypatch.setattr(job, 'open_frames', lambda source, *a: (opened.append(str(source)), frames(source, *a))[1])
+    monkeypatch.setattr(
+        job, 'open_frames', lambda source, *a, **k: (opened.append(str(source)), frames(source, *a, **k))[1]
+    )
     from stereopose_mm.apis.frame_source import open_frames as frames
 
     summary = lift(walk_files, tmp_path, save=('video', 'html', 'npz'))

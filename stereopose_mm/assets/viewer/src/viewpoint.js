@@ -97,7 +97,7 @@ export class Viewpoint {
     const people = this.#frame(turn, rise, withCamera);
     if (withCamera) return people;
     const all = this.#frame(turn, rise, true);
-    return all.distance < 1.4 * people.distance ? all : people;
+    return all.distance < 1.15 * people.distance ? all : people;
   }
 
   #frame(turn, rise, withCamera) {
