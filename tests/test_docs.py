@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from .apis.random_models import write_models
 from .datasets.human36m_files import write_human36m
 from .datasets.mpi_inf_3dhp_files import write_mpi_inf_3dhp
 from .datasets.wild3d_samples import write_release, write_wild3d
@@ -45,6 +46,8 @@ RULES = [
     (r'make (setup|demo|test|lint)|\.ci/run|ruff format \.', None),
     (r'pip install -e \.', '{python} -m pip install --quiet --no-deps --no-build-isolation --dry-run -e .'),
     (r'python tools/lift\.py .*', '{command}'),
+    (r'python tools/demo\.py .* --pose2d .*', '{command} --max-frames 3 --every 20'),
+    (r'python tools/demo\.py .*', '{command}'),
     (
         r'python tools/train\.py \S+_(h36m|mpiinf3dhp|wild3d)\.py',
         '{command} --cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 train_dataloader.batch_size=4 '
@@ -63,7 +66,7 @@ RULES = [
     (r'python tools/dataset_converters/mocap2(npz|bodies)\.py .*', '{command}'),
     (r'python tools/compute_statistics\.py .*', '{command} --num-pairs 256'),
     (r'python tools/benchmarks/speed\.py.*', '{command} --small'),
-    (r'python tools/benchmarks/metrics\.py.*', '{command} --small'),
+    (r'python tools/benchmarks/(metrics|tracking|clips)\.py.*', '{command} --small'),
     (
         r'python tools/benchmarks/accuracy\.py.*',
         '{command} --models simplebaseline3d ours --conditions exact missing_1 --pairs 1024 --seeds 0 --num-test 32 '
@@ -100,7 +103,13 @@ def sandbox(tmp_path_factory) -> Path:
     shutil.copytree(ROOT, folder, ignore=ignored)
     example = folder / 'stereopose_mm/assets/example'
     shutil.copy(example / 'detections.json', folder)
-    shutil.copytree(example, folder / 'photos')
+    photos = shutil.ignore_patterns('clip*', 'truth*', 'detections*')
+    shutil.copytree(example, folder / 'photos', ignore=photos)
+    shutil.copy(example / 'clip.mp4', folder / 'video.mp4')
+    shutil.copy(example / 'clip_keypoints.json', folder / 'video_keypoints.json')
+    for key, path in write_models(folder).items():
+        path = Path(path)
+        path.rename(folder / f'{"rtmdet" if key.startswith("det") else "rtmpose"}{path.suffix}')
     raw = folder / 'data/mocap/raw'
     raw.mkdir(parents=True)
     for subject in ('02', '03', '09', '12'):

@@ -87,7 +87,7 @@ def test_parallel_targets_install_once(checkout):
     (checkout / STAMP).unlink()
     steps = plan(checkout, '-j4', 'setup', 'demo', 'test', 'lint')
     assert steps.count(FRESH) == 1
-    assert 'tools/lift.py' in steps and '-m pytest' in steps and 'ruff check' in steps
+    assert 'tools/demo.py' in steps and '-m pytest' in steps and 'ruff check' in steps
 
 
 def test_other_environment_folder(checkout):
