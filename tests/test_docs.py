@@ -122,7 +122,7 @@ def sandbox(tmp_path_factory) -> Path:
 
 
 def write_bvh(path: Path) -> None:
-    """A clip of a standing figure with the joint names of the CMU conversion, its limbs swinging."""
+    """A clip of a figure that glides along, with the joint names of the CMU conversion, its limbs swinging."""
     tree = {
         'hip': ('abdomen', 'rThigh', 'lThigh'),
         'abdomen': ('chest',),
@@ -155,7 +155,7 @@ def write_bvh(path: Path) -> None:
         lines.append(pad + '}')
 
     joint('hip', 0)
-    frames = [[0, 90, 0] + [(7 * i + 3 * f) % 40 - 20 for i in range(3 * len(order))] for f in range(24)]
+    frames = [[10 * f, 90, 0] + [(7 * i + 3 * f) % 40 - 20 for i in range(3 * len(order))] for f in range(24)]
     lines += ['MOTION', f'Frames: {len(frames)}', 'Frame Time: 0.0333333']
     lines += [' '.join(map(str, frame)) for frame in frames]
     path.parent.mkdir()

@@ -17,6 +17,7 @@ import pytest
 from stereopose_mm.geometry import PoseSequence
 
 from ..apis.clips.conftest import write_keypoints, write_video
+from ..apis.random_models import mmpose_config
 from ..made_sequence import make_sequence
 
 NUM_FRAMES = 700
@@ -209,3 +210,19 @@ def test_a_disk_that_is_really_full(long_walk, demo, tmp_path):
         assert {p.name for p in (disk / 'out').iterdir()} == {'.parts'}
     finally:
         subprocess.run(['umount', str(disk)], check=True)
+
+
+def test_a_street_through_models_of_mmdet_and_mmpose(shared_data, demo, tmp_path):
+    """Random weights: what is found means nothing, but all of it runs, from the video to the page."""
+    detector = mmpose_config('rtmdet_nano_320-8xb32_coco-person.py')
+    estimator = mmpose_config('rtmpose-t_8xb256-420e_coco-256x192.py')
+    done = demo(
+        shared_data / 'real/street.mp4', '--det', detector, 'none', '--pose2d', estimator, 'none', '--max-frames', 2,
+        '--out', tmp_path / 'out', '--save', 'video,json,html',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 'random weights' in done.stderr
+    assert 'frames:             2' in done.stdout
+    assert {p.name for p in (tmp_path / 'out').iterdir()} == {
+        'video.mp4', 'poses3d.json', 'viewer.html', 'summary.json',
+    }  # fmt: skip

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import cv2
@@ -176,7 +176,7 @@ class _Job:
     def _look_at(self, frames: FrameSource) -> None:
         """Learn what the source is, and check camera and keypoints against it."""
         options = self.options
-        self.kind, self.title = frames.kind, frames.name
+        self.kind, self.title, self.size = frames.kind, frames.name, (frames.width, frames.height)
         self.num_frames = frames.num_selected
         given = None
         if options['camera'] is not None:
@@ -215,8 +215,8 @@ class _Job:
 
     @property
     def _takes_pixels(self) -> bool:
-        """Whether frames have to be decoded; where they are drawn later, so that both count the same frames."""
-        return self.options['keypoints'] is None or not {'video', 'html'}.isdisjoint(self.save)
+        """Whether frames have to be decoded to lift their people, or to record them."""
+        return self.options['keypoints'] is None or self.kind == 'stream'
 
     def _open_store(self, restart: bool) -> ClipStore:
         # A stream is another one each time: what an interrupted run has recorded cannot be gone on with.
@@ -302,18 +302,20 @@ class _Job:
         aspect = float(first.cameras.width[0] / first.cameras.height[0])
         return ClipPainter(finisher.bounds, PICTURE_SIZE, first.skeleton, self.title, aspect)
 
-    def _images(self, done: int) -> Iterator[np.ndarray]:
-        """The frames again, but those that are done."""
+    def _images(self, done: int) -> Iterator[np.ndarray | None]:
+        """The frames again, but those that are done; None for one that cannot be decoded."""
         lifted = self.store.stage('lifted')
         if self.kind == 'stream':
             pieces = (open_frames(lifted.file(index, '.mp4')) for index in range(len(lifted)))
-            images = chain.from_iterable(map(_images_of, pieces))
-            for _ in range(done):
-                next(images)
-            yield from images
+            yield from islice(chain.from_iterable(map(_images_of, pieces)), done, None)
         elif done < self.num_frames:
             numbers = np.concatenate([lifted.read_array(i, 'frame_numbers') for i in range(len(lifted))])
-            yield from _images_of(self._open(done, int(numbers[done])))
+            with self._open(done, int(numbers[done])) as frames:
+                frame = next(frames, None)
+                for number in numbers[done:].tolist():
+                    while frame is not None and frame.number < number:
+                        frame = next(frames, None)
+                    yield frame.image if frame is not None and frame.number == number else None
 
     def _write_results(self) -> list[Path]:
         stage = self.store.stage('finished')
@@ -357,8 +359,12 @@ class _Job:
     def _media(self) -> ViewerMedia:
         media = ViewerMedia('video' if self._is_clip else 'photos')
         times = chain.from_iterable(part.frame_times.tolist() for part in self.store.stage('finished'))
+        before = None
         for image, time in zip(self._images(0), times, strict=False):
+            if image is None:  # the page takes a picture for each frame
+                image = np.zeros((self.size[1], self.size[0], 3), np.uint8) if before is None else before
             media.add(image, time)
+            before = image
             if media.full:
                 break
         return media

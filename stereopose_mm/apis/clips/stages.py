@@ -26,6 +26,8 @@ from .store import Stage
 # Frames of a part, and seconds after which a shorter one is written: what an interruption costs at the most.
 _PART_FRAMES, _PART_SECONDS = 256, 20.0
 PICTURE_SIZE = (1280, 720)
+# Drawing and encoding share the cores: a quicker preset costs a little size on flat pictures.
+_PRESET, _CRF = 'superfast', 24
 
 PeopleOf = Callable[[Sequence[Frame]], list[People2D]]
 Advance = Callable[[int], None]
@@ -153,7 +155,7 @@ class FinishStage:
     def _size(self, index: int) -> int:
         return self.lifted.read_array(index, 'frame_numbers').size
 
-    def run(self, images: Iterator[np.ndarray] | None, advance: Advance) -> None:
+    def run(self, images: Iterator[np.ndarray | None] | None, advance: Advance) -> None:
         """Finish the parts that are left.
 
         Args:
@@ -169,11 +171,11 @@ class FinishStage:
             self.stage.append(part, self.finisher.state_dict())
             self.num_frames += part.num_frames
 
-    def _draw(self, part: PoseSequence, path: Path, images: Iterator[np.ndarray], advance: Advance) -> None:
+    def _draw(self, part: PoseSequence, path: Path, images: Iterator[np.ndarray | None], advance: Advance) -> None:
         index = len(self.stage)
         before = self.stage.read(index - 1) if index else part.select_frames(slice(0, 0))
         clip, start = PoseSequence.concatenate([before, part]), before.num_frames
-        with VideoWriter(path, *PICTURE_SIZE) as video:
+        with VideoWriter(path, *PICTURE_SIZE, crf=_CRF, preset=_PRESET) as video:
             for row, image in zip(range(start, clip.num_frames), images, strict=False):
                 frame, time = clip.select_frames(slice(row, row + 1)), clip.frame_times[row]
                 video.write(self.painter.draw(image, frame, time, root_trails(clip, row)), time)
