@@ -39,7 +39,7 @@ $(STAMP): $(INPUTS)
 	@rm -f $(STAMP)
 	$(PYTHON) -m venv $(clear) $(VENV)
 	$(PIP) -r requirements/build.txt
-	$(PIP) --no-build-isolation $(foreach part,build runtime lite optional tests lint,-r requirements/$(part).txt)
+	$(PIP) --no-build-isolation $(foreach part,build runtime lite optional ray tests lint,-r requirements/$(part).txt)
 	$(PIP) --no-build-isolation --no-deps -e .
 	$(VENV_PY) -m pip check
 	@echo '$(CURDIR)' > $(STAMP)

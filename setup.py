@@ -60,9 +60,9 @@ class BuildWithMim(build_py):
         return [ROOT / name for name in MIM_FILES if (ROOT / name).exists()]
 
 
-extras = {name: read_requirements(name) for name in ('lite', 'optional', 'tests', 'lint')}
+extras = {name: read_requirements(name) for name in ('lite', 'optional', 'ray', 'tests', 'lint')}
 # `lite` stays out of `all`: mmcv-lite would overwrite a full mmcv.
-extras['all'] = extras['optional'] + extras['tests'] + extras['lint']
+extras['all'] = extras['optional'] + extras['ray'] + extras['tests'] + extras['lint']
 readme = ROOT / 'README.md'
 
 setup(

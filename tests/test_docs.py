@@ -49,7 +49,7 @@ RULES = [
     (r'python tools/demo\.py .* --pose2d .*', '{command} --max-frames 3 --every 20'),
     (r'python tools/demo\.py .*', '{command}'),
     (
-        r'python tools/train\.py \S+_(h36m|mpiinf3dhp|wild3d)\.py',
+        r'python tools/train\.py \S+_(h36m|mpiinf3dhp|wild3d|wild3dgenerated)\.py',
         '{command} --cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 train_dataloader.batch_size=4 '
         'train_dataloader.dataset.indices=64 val_dataloader.dataset.indices=64 ' + NO_WORKERS,
     ),
@@ -64,6 +64,9 @@ RULES = [
     (r'python tools/check_dataset\.py .*', '{command}'),
     (r'python tools/dataset_converters/(mpi_inf_3dhp2npz|wild_npy2wild3d|wild3d_convert)\.py .*', '{command}'),
     (r'python tools/dataset_converters/mocap2(npz|bodies)\.py .*', '{command}'),
+    (r'python tools/dataset_converters/mocap2coco\.py .*', '{command} --num 300'),
+    (r'python tools/generate_wild3d\.py .*', '{command}'),
+    (r'python tools/benchmarks/(labeling|label_quality)\.py.*', '{command} --small'),
     (r'python tools/compute_statistics\.py .*', '{command} --num-pairs 256'),
     (r'python tools/benchmarks/speed\.py.*', '{command} --small'),
     (r'python tools/benchmarks/(metrics|tracking|clips)\.py.*', '{command} --small'),
@@ -177,7 +180,19 @@ def test_pages_have_commands():
 
 def test_every_documented_command_runs(sandbox):
     # In one order: what makes a file before what reads it.
-    order = ['2npz', '2bodies', 'wild_npy2wild3d', 'wild3d_convert', 'statistics', 'train.py', 'publish', 'test.py', '']
+    order = [
+        '2npz',
+        '2bodies',
+        '2coco',
+        'generate_wild3d',
+        'wild_npy2wild3d',
+        'wild3d_convert',
+        'statistics',
+        'train.py',
+        'publish',
+        'test.py',
+        '',
+    ]
     stages = {key: [] for key in order}
     for command in dict.fromkeys(command for _, command in ALL_COMMANDS):
         _, template = rule_of(command)

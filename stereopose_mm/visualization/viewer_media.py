@@ -83,7 +83,9 @@ class ViewerMedia:
         if self._writer is None:
             self._folder, self._start = tempfile.TemporaryDirectory(), time
             size = _shown_size(image, self.max_size, even=True)
-            self._writer = VideoWriter(Path(self._folder.name) / 'viewer.mp4', *size, crf=_CRF, keyframe_every=_KEY_EVERY)
+            self._writer = VideoWriter(
+                Path(self._folder.name) / 'viewer.mp4', *size, crf=_CRF, keyframe_every=_KEY_EVERY
+            )
         self._writer.write(_resize(image, self._writer.width, self._writer.height), time - self._start)
 
     @classmethod

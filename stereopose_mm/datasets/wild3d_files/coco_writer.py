@@ -59,7 +59,7 @@ def write_coco(records: pa.Table | Iterable[pa.Table | pa.RecordBatch], path: st
             check_table(piece, str(path), count)
             _add_images(piece, images, str(path), count)
             if len(piece):
-                file.write((',\n' if count else '\n') + ',\n'.join(_annotation_lines(piece).to_pylist()))
+                file.write((',\n' if count else '\n') + ',\n'.join(annotation_lines(piece).to_pylist()))
             count += len(piece)
         file.write('\n],\n"images": [')
         for index, (image_id, (name, width, height)) in enumerate(images.items()):
@@ -95,8 +95,15 @@ def _add_images(table: pa.Table, images: dict, path: str, start: int) -> None:
             )
 
 
-def _annotation_lines(table: pa.Table) -> pa.Array:
-    """JSON of each row, put together column by column: no row is touched on its own."""
+def annotation_lines(table: pa.Table) -> pa.Array:
+    """The annotation of each row as JSON text, put together column by column: no row is touched on its own.
+
+    Args:
+        table: Rows of a Wild-3D set.
+
+    Returns:
+        One text a row, ASCII.
+    """
     keypoints = column_array(table, 'keypoints')
     visibility = column_array(table, 'visibility').astype(np.float32)
     marked = np.concatenate([keypoints, visibility[..., None]], -1)
