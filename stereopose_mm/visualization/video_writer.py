@@ -82,7 +82,7 @@ class VideoWriter:
         self.num_frames = 0
         self._last = -1
         self._error: BaseException | None = None
-        self._queue: queue.Queue[av.VideoFrame | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[np.ndarray, int] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name='video', daemon=True)
         self._stack, self._closed = ExitStack(), False
         try:
@@ -129,12 +129,8 @@ class VideoWriter:
                 if self._last >= 0
                 else f'{self.path}: frame 0: takes a time of 0 s or later, got {time:g} s'
             )
-        if self.width % 2 or self.height % 2:
-            image = cv2.copyMakeBorder(image, 0, self.height % 2, 0, self.width % 2, cv2.BORDER_REPLICATE)
-        picture = av.VideoFrame.from_ndarray(_to_yuv420(image), format='yuv420p')
-        picture.pts, picture.time_base = ticks, _TIME_BASE
-        picture.duration = round(_TICKS / self.frame_rate)
-        self._queue.put(picture)
+        # Its colours are converted in the thread, as they take a third of the encoding's time.
+        self._queue.put((image.copy(), ticks))
         self._last = ticks
         self.num_frames += 1
 
@@ -180,21 +176,29 @@ class VideoWriter:
 
     def _run(self) -> None:
         """Encode what :meth:`write` gives until None comes; nothing more after an error."""
-        picture = self._queue.get()
-        while picture is not None:
-            self._encode(picture)
-            picture = self._queue.get()
-        self._encode(None)
+        waiting = self._queue.get()
+        while waiting is not None:
+            self._encode(*waiting)
+            waiting = self._queue.get()
+        self._encode()
 
-    def _encode(self, picture: av.VideoFrame | None) -> None:
+    def _encode(self, image: np.ndarray | None = None, ticks: int = 0) -> None:
         """Encode a frame, or what the encoder holds back; an error is kept for the caller."""
         if self._error is not None:
             return
         try:
-            for packet in self._stream.encode(picture):
+            for packet in self._stream.encode(None if image is None else self._picture(image, ticks)):
                 self._container.mux(packet)
         except BaseException as error:
             self._error = error
+
+    def _picture(self, image: np.ndarray, ticks: int) -> av.VideoFrame:
+        if self.width % 2 or self.height % 2:
+            image = cv2.copyMakeBorder(image, 0, self.height % 2, 0, self.width % 2, cv2.BORDER_REPLICATE)
+        picture = av.VideoFrame.from_ndarray(_to_yuv420(image), format='yuv420p')
+        picture.pts, picture.time_base = ticks, _TIME_BASE
+        picture.duration = round(_TICKS / self.frame_rate)
+        return picture
 
     def _end_thread(self) -> None:
         if self._thread.is_alive():

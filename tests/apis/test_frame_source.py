@@ -570,11 +570,14 @@ def test_errors_of_the_thread_are_raised_where_frames_are_asked_for(tmp_path):
 
 
 def test_control_c_ends_at_once(clip):
+    # A shell's background job is started with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt), open_frames(clip, prefetch=2) as source:
         next(source)
         timer.start()
         time.sleep(20)
+    signal.signal(signal.SIGINT, before)
     timer.join()
     assert not reading_threads()
 

@@ -242,10 +242,11 @@ def test_the_shipped_video_shows_the_people_where_the_truth_says(truth):
     assert len(frames) == NUM_FRAMES and frames[0].shape == (CLIP_SIZE[1], CLIP_SIZE[0], 3)
     camera = Camera(*truth['camera'].tolist())
     pixels = camera.project(torch.from_numpy(truth['keypoints_cam'].astype(np.float64))).numpy()
-    for frame in range(0, NUM_FRAMES, 9):
-        for person in range(3):
-            for x, y in pixels[frame, person, [1, 4, 7, 8, 11, 14]].round().astype(int):
-                if 0 <= x < CLIP_SIZE[0] and 0 <= y < CLIP_SIZE[1]:
-                    # Clothes are coloured or dark, the studio is grey and light.
-                    pixel = frames[frame][y, x].astype(int)
-                    assert np.ptp(pixel) > 25 or pixel.max() < 120, (frame, person, x, y, pixel)
+    places = pixels[::9, :, [1, 4, 7, 8, 11, 14]].round().astype(int)
+    inside = ((places >= 0) & (places < CLIP_SIZE)).all(-1)
+    colours = np.stack(frames[::9])[np.nonzero(inside)[0], places[inside][:, 1], places[inside][:, 0]].astype(int)
+    # Clothes are coloured or dark, the studio is grey and light; an edge may be in between.
+    on_people = (np.ptp(colours, axis=1) > 25) | (colours.max(1) < 120)
+    assert len(colours) > 150 and on_people.mean() > 0.97
+    elsewhere = np.stack(frames[::9])[:, 20, 20].astype(int)
+    assert (np.ptp(elsewhere, axis=1) < 25).all() and (elsewhere.max(1) > 120).all()
