@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from numpy.lib.npyio import NpzFile
 
 #: What reading an array of a broken NPZ raises.
 NPZ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -34,6 +36,53 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def add_file(digest: hashlib._Hash, path: str | Path) -> None:
+    """Put a file's bytes into a checksum.
+
+    Args:
+        digest: Of :mod:`hashlib`.
+        path: The file.
+
+    Raises:
+        ValueError: If it cannot be read; names it.
+    """
+    try:
+        with open(path, 'rb') as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise ValueError(f'{path}: cannot be read: {error.strerror or error}') from error
+
+
+def check_results_folder(out: Path, names: Iterable[str], marker: str, generator: str) -> None:
+    """Check that results can be put into a folder without destroying anything else.
+
+    Args:
+        out: The folder; it need not exist.
+        names: Of the results.
+        marker: The one of them by whose first bytes an earlier result is known.
+        generator: What these bytes hold.
+
+    Raises:
+        ValueError: If ``out`` is, or lies in, a file; or has entries of these names that are no earlier result.
+    """
+    for path in (out, *out.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise ValueError(f'{path}: exists and is not a folder')
+            break
+    taken = [name for name in names if (out / name).exists()]
+    if taken and not _begins_with(out / marker, generator):
+        raise ValueError(f'{out / taken[0]}: exists and is no earlier result; choose another output folder')
+
+
+def _begins_with(path: Path, words: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open('rb') as file:
+        return words.encode() in file.read(200)
 
 
 def open_npz(path: str | Path, hint: str) -> NpzFile:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from ..files import check_results_folder
 from ..geometry import H36M_17, Camera
 from .detections import Detections
 from .lifting import LiftResult
@@ -48,23 +49,9 @@ def check_output(out: Path, images: str | Path | None = None) -> None:
         ValueError: If ``out`` is, or lies in, a file; or has entries of the names of the results that are no earlier
             result.
     """
-    for path in (out, *out.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise ValueError(f'{path}: exists and is not a folder')
-            break
-    taken = [name for name in _ENTRIES if (out / name).exists()]
-    if taken and not _is_earlier_result(out / JSON_FILE):
-        raise ValueError(f'{out / taken[0]}: exists and is no earlier result; choose another output folder')
+    check_results_folder(out, _ENTRIES, JSON_FILE, GENERATOR)
     if images is not None and (out / PICTURE_FOLDER).resolve() in Path(images, '_').resolve().parents:
         raise ValueError(f'{images}: would be replaced by the pictures in {out}; choose another output folder')
-
-
-def _is_earlier_result(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open('rb') as file:
-        return GENERATOR.encode() in file.read(200)
 
 
 @contextmanager

@@ -59,15 +59,25 @@ _FEW = 30
 _GREY = '#9aa0a6'
 
 
-def _styled(draw: Callable) -> Callable:
-    """Draw in this module's style and leave matplotlib's settings as they are."""
+def styled(style: Mapping) -> Callable[[Callable], Callable]:
+    """Decorator of functions that draw in a style and leave matplotlib's settings as they are.
 
-    @functools.wraps(draw)
-    def styled(*args, **kwargs):
-        with matplotlib.rc_context(_STYLE):
-            return draw(*args, **kwargs)
+    Args:
+        style: Settings of matplotlib.
+    """
 
-    return styled
+    def decorate(draw: Callable) -> Callable:
+        @functools.wraps(draw)
+        def drawn(*args, **kwargs):
+            with matplotlib.rc_context(style):
+                return draw(*args, **kwargs)
+
+        return drawn
+
+    return decorate
+
+
+_styled = styled(_STYLE)
 
 
 @_styled

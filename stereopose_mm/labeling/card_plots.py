@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from ..evaluation.plots import styled
 from ..files import whole_file
 from .histogram import Histogram
 from .set_statistics import DENSITY_REACH, SetStatistics
@@ -55,15 +54,7 @@ _COARSE = ((500, 4), (5000, 2))
 _FEW_JOINTS = 200_000
 
 
-def _styled(draw: Callable) -> Callable:
-    """Draw in this module's style and leave matplotlib's settings as they are."""
-
-    @functools.wraps(draw)
-    def styled(*args, **kwargs):
-        with matplotlib.rc_context(_STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
+_styled = styled(_STYLE)
 
 
 @_styled

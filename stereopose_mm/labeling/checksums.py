@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-_BLOCK = 1 << 20
+from ..files import add_file
 
 
 def file_checksum(path: str | Path) -> str:
@@ -16,10 +16,5 @@ def file_checksum(path: str | Path) -> str:
         ValueError: If it cannot be read; names it.
     """
     digest = hashlib.sha256()
-    try:
-        with open(path, 'rb') as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise ValueError(f'{path}: cannot be read: {error.strerror or error}') from error
+    add_file(digest, path)
     return digest.hexdigest()

@@ -143,17 +143,17 @@ def write_npz(path: Path, stage: Stage) -> None:
             if name in once:
                 _write_array(archive, name, [arrays[name]])
             elif name == 'frame':
-                _write_array(archive, name, _parts(stage, name, lambda values, i: values + starts[i]))
+                _write_array(archive, name, _Parts(stage, name, lambda values, i: values + starts[i]))
             else:
-                _write_array(archive, name, _parts(stage, name))
+                _write_array(archive, name, _Parts(stage, name))
         rotation, translation = first.world_rotation, first.world_translation
-        world = _parts(stage, 'keypoints_cam', lambda p, i: (p @ rotation.T + translation).astype(np.float32))
+        world = _Parts(stage, 'keypoints_cam', lambda p, i: (p @ rotation.T + translation).astype(np.float32))
         _write_array(archive, 'keypoints_world', world)
         _write_array(archive, 'joint_names', [np.array(H36M_17.joint_names)])
         _write_array(archive, 'input_joint_names', [np.array(get_skeleton(first.skeleton).joint_names)])
 
 
-class _parts:  # noqa: N801
+class _Parts:
     """The arrays of one name, one a part; can be gone through more than once."""
 
     def __init__(self, stage: Stage, name: str, change: Callable = lambda values, index: values):

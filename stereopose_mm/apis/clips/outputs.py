@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...files import whole_file
+from ...files import check_results_folder, whole_file
 from ...geometry import PoseSequence
 from ...visualization import ViewerMedia, write_bvh, write_gltf, write_html
 from .files import write_json, write_npz
@@ -36,22 +36,8 @@ def check_output(out: Path, save: tuple[str, ...]) -> None:
     unknown = [kind for kind in save if kind not in SAVE]
     if unknown or not save:
         raise ValueError(f'save: takes some of {", ".join(SAVE)}, got {", ".join(unknown) or "none"}')
-    for path in (out, *out.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise ValueError(f'{path}: exists and is not a folder')
-            break
     names = [_FILES.get(kind) for kind in save] + [SUMMARY_FILE] + [VIDEO_FILE, PICTURE_FOLDER] * ('video' in save)
-    taken = [name for name in names if name and (out / name).exists()]
-    if taken and not _is_earlier_result(out / SUMMARY_FILE):
-        raise ValueError(f'{out / taken[0]}: exists and is no earlier result; choose another output folder')
-
-
-def _is_earlier_result(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open('rb') as file:
-        return GENERATOR.encode() in file.read(200)
+    check_results_folder(out, filter(None, names), SUMMARY_FILE, GENERATOR)
 
 
 @dataclass

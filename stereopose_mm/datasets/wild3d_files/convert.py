@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ...files import add_file
 from ..progress import conversion_progress
 from .coco_reader import read_coco
 from .coco_writer import write_coco
 from .parquet_shards import ShardWriter, count_rows, find_shards, iter_parquet, read_origin, shard_name, shard_rows
 from .schema import CHUNK, SCHEMA_VERSION, info_of, skeleton_of
 from .wild_npy import read_wild_npy
-
-_BLOCK = 1 << 20
 
 
 @dataclass
@@ -201,10 +200,5 @@ def _origin(paths: list[Path], options: str = '') -> str:
     """Checksum of what a set is made from."""
     digest = hashlib.sha256(f'{SCHEMA_VERSION} {options}'.encode())
     for path in paths:
-        try:
-            with open(path, 'rb') as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
-        except OSError as error:
-            raise ValueError(f'{path}: cannot be read: {error.strerror or error}') from error
+        add_file(digest, path)
     return digest.hexdigest()
