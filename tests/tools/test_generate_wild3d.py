@@ -62,7 +62,7 @@ def wait_for(condition, process):
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_stopped_it_goes_on(begin, tool, walkers, tmp_path, how):
     out = tmp_path / 'set'
-    options = (walkers, '--out', out, '--workers', 2, '--shard-size', 20, '--camera-prior', 60, '--json')
+    options = (walkers, '--out', out, '--workers', 2, '--shard-size', 20, '--camera-prior', 60, '--json', '--no-card')
     process = begin(*options)
     wait_for(lambda: len(list(out.glob('.done/*'))) >= 3, process)
     process.send_signal(how)
@@ -90,6 +90,16 @@ def test_verify_names_the_damaged_file(tool, walkers, tmp_path):
     victim.write_bytes(victim.read_bytes()[:-1])
     status, _, errors = tool('--verify', '--out', out)
     assert status == 1 and str(victim) in errors
+
+
+def test_the_command_writes_a_data_card(tool, walkers, tmp_path):
+    status, output, errors = tool(walkers, '--out', tmp_path / 'set', '--workers', 1)
+    assert status == 0, errors
+    assert f'data card:    {tmp_path / "set/README.md"}' in output
+    assert '600 people' in (tmp_path / 'set/README.md').read_text()
+    status, _, errors = tool(walkers, '--out', tmp_path / 'other', '--webdataset', tmp_path / 'tars')
+    assert status == 2 and 'argument --webdataset: takes --images' in errors
+    assert not (tmp_path / 'other').exists()
 
 
 def test_dry_run_writes_nothing(tool, walkers, tmp_path):
