@@ -23,9 +23,11 @@ def begin(project_root):
     def start(*options):
         env = {**os.environ, 'PYTHONPATH': str(project_root), 'OMP_NUM_THREADS': '1'}
         command = [sys.executable, 'tools/generate_wild3d.py', *map(str, options)]
+        # A shell's background job, and so what it starts, ignores SIGINT.
         process = subprocess.Popen(
-            command, cwd=project_root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, cwd=project_root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
         running.append(process)
         return process
 
