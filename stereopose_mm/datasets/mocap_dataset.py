@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import fnmatch
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,24 @@ from .pose_augmentation import PoseAugmentation
 _NPZ_KEYS = ('joints', 'clip_index', 'clip_names', 'clip_subjects')
 # Pairs of a test set are made this many at a time, whatever the batch size, so that they do not depend on it.
 _TEST_CHUNK = 4096
+
+
+def choose_clips(clips: Mapping[str, np.ndarray], subjects: Sequence[str], exclude: Sequence[str] = ()) -> list[int]:
+    """Clips that patterns name, by their positions in the file.
+
+    Args:
+        clips: From :func:`~stereopose_mm.datasets.mocap_files.load_mocap`.
+        subjects: Patterns of subjects, or of ``subject/file``; any of them chooses a clip.
+        exclude: Patterns of those that are left out all the same.
+    """
+
+    def matches(clip: int, patterns: Sequence[str]) -> bool:
+        subject = str(clips['clip_subjects'][clip])
+        texts = (subject, f'{subject}/{osp.basename(clips["clip_names"][clip])}')
+        return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns for text in texts)
+
+    count = len(clips['clip_names'])
+    return [clip for clip in range(count) if matches(clip, subjects) and not matches(clip, exclude)]
 
 
 @DATASETS.register_module()
@@ -100,21 +118,13 @@ class MocapDataset(LiftingDataset):
 
     def _load_clips(self, subjects: Sequence[str], exclude: Sequence[str], clip_balance: float) -> None:
         clips = load_mocap(self.ann_file)
-        names = [f'{s}/{osp.basename(n)}' for s, n in zip(clips['clip_subjects'], clips['clip_names'], strict=True)]
-
-        def chosen(clip: int, patterns: Sequence[str]) -> bool:
-            return any(
-                fnmatch.fnmatchcase(text, pattern)
-                for pattern in patterns
-                for text in (str(clips['clip_subjects'][clip]), names[clip])
-            )
-
-        kept = [c for c in range(len(names)) if chosen(c, subjects) and not chosen(c, exclude)]
+        kept = choose_clips(clips, subjects, exclude)
         if not kept:
             raise ValueError(f'{self.ann_file}: no clip matches subjects={subjects} and not exclude={exclude}')
-        frames = np.flatnonzero(np.isin(clips['clip_index'], kept))
+        #: Index in the file of each pose.
+        self.file_frames = frames = np.flatnonzero(np.isin(clips['clip_index'], kept))
         clip_of_frame = clips['clip_index'][frames]
-        length = np.bincount(clip_of_frame, minlength=len(names))[clip_of_frame]
+        length = np.bincount(clip_of_frame)[clip_of_frame]
         joints = torch.from_numpy(clips['joints'][frames])
         if self.keypoint_set == 'h36m':
             joints = joints[:, : H36M_17.num_keypoints]

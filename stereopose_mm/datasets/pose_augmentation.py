@@ -37,9 +37,8 @@ class PoseAugmentation:
         check_fraction('tilt_deg', self.tilt_deg, 45.0)
 
 
-# Bones, as indices into directions, that hang from the pelvis and from the shoulders; and the lines across them.
-_LEGS, _ARMS = [1, 2, 4, 5], [11, 12, 14, 15]
-# The same, each limb with what fixes COCO's keypoints to it: right and left leg, left and right arm.
+# Bones of each limb, as indices into directions, with what fixes COCO's keypoints to it: right and left leg, left and
+# right arm; and the lines across the body that they hang from.
 _LIMBS = (([1, 2], [30, 32]), ([4, 5], [29, 31]), ([11, 12], [23, 25]), ([14, 15], [24, 26]))
 _HIP_LINE, _SHOULDER_LINE = (0, 3), (10, 13)
 _LOWER_SPINE, _UPPER_SPINE = 6, 7
@@ -98,7 +97,7 @@ def augment_poses(directions: Tensor, others: Tensor, augmentation: PoseAugmenta
             directions[:, bones] = directions[:, bones] @ turn[:, limb].mT
     if augmentation.limb_jitter_deg > 0:
         # A small turn about a random axis moves a unit vector by about its angle.
-        limbs = _LEGS + _ARMS
+        limbs = [bone for bones, _ in _LIMBS for bone in bones]
         step = torch.randn(num, len(limbs), 3, generator=generator, device=device)
         step = step * math.radians(augmentation.limb_jitter_deg)
         turned = directions[:, limbs] + step

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -29,7 +30,6 @@ class ClipFinisher:
         ground: Whether to estimate the ground.
 
     Attributes:
-        bounds: Where the people are.
         notes: Lines on what is done.
         warnings: Lines on what could not be done.
     """
@@ -51,10 +51,12 @@ class ClipFinisher:
         if smooth:
             self.notes.append('joints are smoothed over time, and lag a little behind (One-Euro filter)')
         self._world = self._estimate_ground(sample) if ground else {}
-        self.bounds = None
-        for part in lifted:
-            found = SceneBounds.of_clip(replace(part, **self._world))
-            self.bounds = found if self.bounds is None else self.bounds.merge(found)
+        self._lifted = lifted
+
+    @cached_property
+    def bounds(self) -> SceneBounds:
+        """Where the people are; goes through all parts once more."""
+        return reduce(SceneBounds.merge, (SceneBounds.of_clip(replace(part, **self._world)) for part in self._lifted))
 
     def _estimate_ground(self, sample: _PoseSample) -> dict:
         try:
@@ -95,6 +97,7 @@ class _TrackLengths:
         self._lengths: dict[int, np.ndarray] = {}
 
     def add(self, part: PoseSequence) -> None:
+        """Take in the next part."""
         tracks = part.tracks.tolist()
         for track in [t for t in self._estimates if t not in tracks]:
             self._lengths[track] = self._estimates.pop(track).lengths()
@@ -105,6 +108,7 @@ class _TrackLengths:
                 estimate.add(part.keypoints_cam[rows], part.uncertainty[rows])
 
     def finish(self) -> dict[int, np.ndarray]:
+        """``(16,)`` metres by track."""
         return self._lengths | {track: estimate.lengths() for track, estimate in self._estimates.items()}
 
 
@@ -116,6 +120,7 @@ class _PoseSample:
         self._step, self._phase = 1, 0
 
     def add(self, part: PoseSequence) -> None:
+        """Take in the next part."""
         poses = part.keypoints_cam[part.valid]
         weights = part.scores_2d[part.valid].mean(1)
         kept = slice(self._phase, None, self._step)

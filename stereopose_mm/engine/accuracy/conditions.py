@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os.path as osp
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -15,7 +14,7 @@ from mmpose.registry import DATASETS
 from torch import Tensor
 
 from ...datasets.detector_noise import MEASURED
-from ...datasets.mocap_dataset import MocapDataset, load_mocap
+from ...datasets.mocap_dataset import choose_clips, load_mocap
 from ...datasets.pair_synthesis import MEAN_BONE_LENGTHS, PairBatch
 from ...geometry import DEFAULT_FOV_DEG
 
@@ -207,15 +206,7 @@ class TestSet:
 def has_clips(condition: Condition, base: Mapping) -> bool:
     """Whether the file of the condition has any of its clips; see :func:`make_test_set`."""
     subjects = {**base, **condition.overrides}.get('subjects', ['*'])
-    clips = load_mocap(_path(base))
-    names = zip(clips['clip_subjects'], clips['clip_names'], strict=True)
-    excluded = base.get('exclude', ())
-
-    def matches(subject: str, name: str, patterns: Sequence[str]) -> bool:
-        texts = (subject, f'{subject}/{osp.basename(name)}')
-        return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns for text in texts)
-
-    return any(matches(s, n, subjects) and not matches(s, n, excluded) for s, n in names)
+    return bool(choose_clips(load_mocap(_path(base)), subjects, base.get('exclude', ())))
 
 
 def make_test_set(condition: Condition, base: Mapping, num_pairs: int, converted: bool = True) -> TestSet:
@@ -243,16 +234,9 @@ def make_test_set(condition: Condition, base: Mapping, num_pairs: int, converted
     with DefaultScope.overwrite_default_scope('mmpose'):
         dataset = DATASETS.build(config)
     pairs, frames = dataset.fixed_pairs()
-    return TestSet(condition, pairs, dataset.directions[frames][:, :16], _file_frames(dataset)[frames.numpy()])
+    return TestSet(condition, pairs, dataset.directions[frames][:, :16], dataset.file_frames[frames.numpy()])
 
 
 def _path(base: Mapping) -> str:
     root = base.get('data_root')
     return osp.join(root, base['ann_file']) if root else base['ann_file']
-
-
-def _file_frames(dataset: MocapDataset) -> np.ndarray:
-    """Index in the file of each of the data set's poses."""
-    clips = load_mocap(dataset.ann_file)
-    kept = np.flatnonzero(np.isin(clips['clip_names'], dataset.clip_names))
-    return np.flatnonzero(np.isin(clips['clip_index'], kept))
