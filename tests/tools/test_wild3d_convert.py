@@ -109,7 +109,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError('No space left on device')
 
-    monkeypatch.setattr('stereopose_mm.datasets.wild3d_files.coco_writer._annotation_lines', full)
+    monkeypatch.setattr('stereopose_mm.datasets.wild3d_files.coco_writer.annotation_lines', full)
     monkeypatch.setattr(ShardWriter, 'write', full)
     for out in (tmp_path / 'b.json', tmp_path / 'out'):
         with pytest.raises(OSError, match='No space'):
