@@ -39,6 +39,8 @@ thresholds = dict(
     body_ratio=(0.4, 1.6),
     # Radians beyond the limits of all joints: 60 degrees.
     max_joint_excess=3.141592653589793 / 3,
+    # Probability that left and right of the legs, the arms or all are confused; 1 does not look.
+    max_side_doubt=0.5,
 )
 
 # Part of the images that is for training, by the hash of their name.

@@ -20,6 +20,8 @@ COCO_GROUPS = {
     'nose': (0,), 'eyes': (1, 2), 'ears': (3, 4), 'shoulders': (5, 6), 'elbows': (7, 8), 'wrists': (9, 10),
     'hips': (11, 12), 'knees': (13, 14), 'ankles': (15, 16),
 }  # fmt: skip
+#: What detectors and annotators take for the other side together; :func:`swapped_indices` says which keypoints.
+SWAPPED = ('legs', 'arms', 'all')
 #: Error, in body sizes, below which scores tell nothing any more.
 SCORE_FLOOR = 0.05
 
@@ -45,6 +47,7 @@ _H36M_GROUPS = (
     'elbows', 'wrists', 'shoulders', 'elbows', 'wrists',
 )  # fmt: skip
 _NOT_IN_COCO = [H36M_17.index('spine'), H36M_17.index('head')]
+_SKELETONS = {s.name: s for s in (H36M_17, COCO_17)}
 # Legs and arms, right and left; what else has two sides changes them with the whole body only.
 _LIMBS = {'h36m': ((1, 2, 3, 4, 5, 6), (11, 12, 13, 14, 15, 16)), 'coco': (range(11, 17), range(5, 11))}
 # Outward directions in which a picture's edge cuts a body, and how often each does: below, right, left, above.
@@ -248,20 +251,39 @@ class _Table:
     edge_bounds: Tensor
 
 
+def swapped_indices(name: str) -> Tensor:
+    """Which keypoint stands in each one's place where left and right of some are confused.
+
+    Args:
+        name: ``'h36m'`` or ``'coco'``.
+
+    Returns:
+        ``(3, K)`` indices, by :data:`SWAPPED`.
+    """
+    skeleton = _SKELETONS[name]
+    own = torch.arange(skeleton.num_keypoints)
+    return torch.where(_swaps(name)[:3], torch.tensor(skeleton.flip_indices), own)
+
+
+def _swaps(name: str) -> Tensor:
+    """``(4, K)`` bool, what is swapped of :data:`SWAPPED`, and nothing."""
+    count = _SKELETONS[name].num_keypoints
+    return torch.tensor([[k in swapped for k in range(count)] for swapped in (*_LIMBS[name], range(count), ())])
+
+
 @lru_cache(maxsize=16)
 def _table(name: str, device: torch.device, dtype: torch.dtype) -> _Table:
-    skeleton = {s.name: s for s in (H36M_17, COCO_17)}[name]
+    skeleton = _SKELETONS[name]
     coco_groups = {joint: group for group, joints in COCO_GROUPS.items() for joint in joints}
     groups = _H36M_GROUPS if name == 'h36m' else [coco_groups[k] for k in range(17)]
     count = skeleton.num_keypoints
     legs, arms = (set(limb) for limb in _LIMBS[name])
-    swaps = [[k in swapped for k in range(count)] for swapped in (legs, arms, range(count), ())]
     return _Table(
         factor=torch.tensor([_FACTOR[g] for g in groups], device=device, dtype=dtype),
         gross=torch.tensor([_GROSS[g] for g in groups], device=device, dtype=dtype),
         mirror=torch.tensor(skeleton.flip_indices, device=device),
         is_limb=torch.tensor([k in legs | arms for k in range(count)], device=device),
-        swaps=torch.tensor(swaps, device=device),
+        swaps=_swaps(name).to(device),
         edges=torch.tensor(_EDGES, device=device, dtype=dtype),
         edge_bounds=torch.tensor(_EDGE_SHARES, device=device, dtype=dtype).cumsum(0)[:-1],
     )

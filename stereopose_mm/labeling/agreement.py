@@ -67,7 +67,7 @@ def disagreement(
 
     A keypoint moves by about its expected error: 1 % of the body's size in the picture at a score of 1, 13 % at 0; six
     in a hundred are left out, as in dropout, of which the lifter itself has none. The network alone answers, without
-    search; one that looks at the mirrored pose too (``flip_test``) gives two answers to each draw of the noise.
+    search; one that looks at the mirrored pose too (``flip_test``) sees that in every second pass.
 
     Args:
         lifter: From :func:`~stereopose_mm.apis.init_lifter`.
@@ -75,7 +75,7 @@ def disagreement(
         scores: ``(N, 17)``, 0 for those that are missing.
         camera: One camera, or N.
         record_keys: ``(N,)`` uint64, see :func:`record_noise`.
-        num_passes: M, how many draws of the noise, 2 or more.
+        num_passes: M, 2 or more, each with noise of its own.
         seed: Of the noise.
 
     Returns:
@@ -94,9 +94,8 @@ def disagreement(
             cameras = camera if camera.batch_size is None else camera[part.repeat_interleave(num_passes)]
             noise = record_noise(record_keys[part.numpy()], seed, num_passes, keypoints.shape[1])
             shaken, kept = _shake(keypoints[part], scores[part], *noise)
-            answers = _answers(lifter, shaken.flatten(0, 1), kept.flatten(0, 1), cameras)
-            poses = torch.cat([answer.unflatten(0, (-1, num_passes)) for answer in answers], 1)
-            spreads.append(poses.var(1).sum(-1).mean(-1).sqrt())
+            answers = _answers(lifter, shaken, kept, cameras)
+            spreads.append(answers.var(1).sum(-1).mean(-1).sqrt())
     return torch.cat(spreads) if spreads else keypoints.new_zeros(0)
 
 
@@ -114,14 +113,19 @@ def _shake(keypoints: Tensor, scores: Tensor, normal: Tensor, uniform: Tensor) -
     return shaken, torch.where((order >= _DROPPED) | (order >= least), scores[:, None], 0.0)
 
 
-def _answers(lifter: nn.Module, keypoints: Tensor, scores: Tensor, camera: Camera) -> list[Tensor]:
-    """``(n, 17, 3)`` metres relative to the root, camera frame, of the pose and of its mirror image."""
-    codec = lifter.head.decoder
-    encoded = codec.encode_batch(keypoints, scores, camera)
-    # The last is the pose's own, the one before it the mirrored one's.
-    features = lifter.backbone(encoded['inputs'].float()[..., None])
-    poses = [lifter.head.forward_uncertain((view,))[0] for view in reversed(features)]
-    for mirrored in poses[1:]:
-        flip = list(body_skeleton(mirrored.shape[1]).flip_indices)
-        mirrored.copy_(mirrored[:, flip] * mirrored.new_tensor([-1.0, 1.0, 1.0]))
-    return [root_relative(codec.decode_batch(pose.to(keypoints), encoded['view_rotation'])[:, :17]) for pose in poses]
+def _answers(lifter: nn.Module, keypoints: Tensor, scores: Tensor, camera: Camera) -> Tensor:
+    """``(n, M, 17, 3)`` metres relative to the root, camera frame; of n times M cameras, or one."""
+    codec, backbone, head = lifter.head.decoder, lifter.backbone, lifter.head
+    encoded = codec.encode_batch(keypoints.flatten(0, 1), scores.flatten(0, 1), camera)
+    inputs = encoded['inputs'].float().unflatten(0, scores.shape[:2])
+    if backbone.flip_test:
+        # As telling as both of each, at half the cost.
+        inputs[:, 1::2] = backbone.mirrored(inputs[:, 1::2].flatten(0, 1)).view_as(inputs[:, 1::2])
+    poses, _ = head.forward_uncertain((backbone.views(inputs.flatten(0, 1)),))
+    if backbone.flip_test:
+        poses = poses.unflatten(0, scores.shape[:2])
+        flip = list(body_skeleton(poses.shape[2]).flip_indices)
+        poses[:, 1::2] = poses[:, 1::2, flip] * poses.new_tensor([-1.0, 1.0, 1.0])
+        poses = poses.flatten(0, 1)
+    decoded = codec.decode_batch(poses.to(keypoints), encoded['view_rotation'])[:, :17]
+    return root_relative(decoded).unflatten(0, scores.shape[:2])

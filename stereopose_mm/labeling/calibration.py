@@ -22,8 +22,9 @@ from ..datasets.pair_synthesis import PairBatch
 from ..files import whole_file
 from ..geometry import Camera, mpjpe, p_mpjpe, root_relative
 from .annotation_files.sources import ANNOTATED_SCORES
-from .quality import NUM_PASSES, PARTS, QualityModel, label_parts
+from .quality import NUM_PASSES, PARTS, GateThresholds, QualityModel, label_parts, label_quality
 from .refine import BodyPrior, RefinedLabels, bone_lengths, kind_means, refine_labels
+from .side_check import SideModel, fit_sides, side_evidence
 
 #: Where the calibrations of the shipped lifters are.
 MODEL_FILE = Path(__file__).resolve().parents[1] / 'assets/labeling/label_models.json'
@@ -115,12 +116,14 @@ class LabelModel:
         keypoint_set: What the lifter takes.
         body: For refinement.
         quality: For the score.
+        sides: For people whose left and right are confused.
         fitted: How it was got.
     """
 
     keypoint_set: str
     body: BodyPrior
     quality: QualityModel
+    sides: SideModel
     fitted: Mapping
 
 
@@ -143,7 +146,7 @@ def load_label_model(keypoint_set: str, path: str | Path = MODEL_FILE) -> LabelM
             for table in ('knots', 'effects')
         }
         quality = QualityModel(**{**entry['quality'], **tables})
-        return LabelModel(keypoint_set, body, quality, entry['fitted'])
+        return LabelModel(keypoint_set, body, quality, SideModel(**entry['sides']), entry['fitted'])
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f'{path}: cannot be read as JSON: {error}') from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -158,7 +161,9 @@ def save_label_models(models: Sequence[LabelModel], path: str | Path) -> None:
         for table in ('knots', 'effects'):
             quality[table] = {name: _rounded(value) for name, value in quality[table].items()}
         body = {name: _rounded(value) for name, value in asdict(model.body).items()}
-        stored[model.keypoint_set] = dict(fitted=dict(model.fitted), body=body, quality=quality)
+        stored[model.keypoint_set] = dict(
+            fitted=dict(model.fitted), body=body, quality=quality, sides=asdict(model.sides)
+        )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write_text(json.dumps(stored, indent=1) + '\n', encoding='utf-8')
@@ -325,5 +330,25 @@ def fit_label_model(lifter: nn.Module, people: Population, how: Mapping) -> Labe
     """
     lifted = lift_population(lifter, people)
     body = fit_body_prior(people, lifted)
-    quality = fit_quality(measure_labels(lifter, people, lifted, body))
-    return LabelModel(lifter.head.decoder.keypoint_set, body, quality, dict(how))
+    labels = measure_labels(lifter, people, lifted, body)
+    quality, sides = fit_side_check(lifter, people, lifted, labels, fit_quality(labels))
+    return LabelModel(lifter.head.decoder.keypoint_set, body, quality, sides, dict(how))
+
+
+def fit_side_check(
+    lifter: nn.Module, people: Population, lifted: LiftResult, labels: MeasuredLabels, model: QualityModel
+) -> tuple[QualityModel, SideModel]:
+    """Fit the check of sides to the labels that would be kept without it, and the least quality that keeps as many."""
+    quality, _ = label_quality(model, labels.parts)
+    rows = np.flatnonzero(labels.valid)
+    keypoints, scores = people.keypoints.numpy()[rows], people.scores.numpy()[rows]
+    evidence = side_evidence(
+        lifter, keypoints, scores, people.camera[torch.from_numpy(rows)],
+        LiftResult(*(value[rows] for value in vars(lifted).values())),
+    )  # fmt: skip
+    kept = quality[rows] >= model.min_quality
+    sides = fit_sides(evidence[kept], people.kind[rows][kept] == 'mistaken', quality[rows][kept])
+    doubt, _ = sides.doubt(evidence)
+    doubt[quality[rows] >= sides.checked_below] = 0
+    quality[rows] = np.where(doubt > GateThresholds().max_side_doubt, 0, quality[rows] * (1 - doubt))
+    return replace(model, min_quality=float(np.quantile(quality, 1 - KEPT))), sides

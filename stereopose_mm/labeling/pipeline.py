@@ -16,8 +16,9 @@ from ..version import __version__
 from .annotations import Annotations
 from .cameras import FoundCameras, find_cameras
 from .config import LabelConfig, config_hash
+from .judgement import Judgement, judge_labels
 from .lifters import Labeller
-from .quality import gate, label_parts, label_quality
+from .quality import label_parts
 from .refine import RefinedLabels, refine_labels
 from .splits import record_ids
 from .tables import label_table, reject_table
@@ -46,16 +47,12 @@ class JudgedLabels:
     Attributes:
         lifted: What the lifter and the search gave.
         refined: Poses on which bones fit a body.
-        quality: ``(n,)``.
-        parts: What quality was told from, ``(n,)`` each.
-        reason: ``(n,)`` why a label is not kept; empty where it is.
+        judgement: What is thought of them.
     """
 
     lifted: LiftResult
     refined: RefinedLabels
-    quality: np.ndarray
-    parts: Mapping[str, np.ndarray]
-    reason: np.ndarray
+    judgement: Judgement
 
 
 def label_shard(
@@ -87,11 +84,12 @@ def label_shard(
     good = np.flatnonzero(problem == '')
     people, cameras = annotations.select(good), _select(cameras, good)
     judged = judge(people, cameras.camera, config, lifters[annotations.keypoint_set])
-    kept = np.flatnonzero(judged.reason == '')
+    judgement = judged.judgement
+    kept = np.flatnonzero(judgement.reason == '')
     labels = label_table(
         people.select(kept), _select(cameras, kept), judged.lifted.used[kept], judged.lifted.uncertainty[kept],
-        RefinedLabels(*(value[kept] for value in vars(judged.refined).values())), judged.quality[kept],
-        {name: value[kept] for name, value in judged.parts.items()},
+        RefinedLabels(*(value[kept] for value in vars(judged.refined).values())), judgement.quality[kept],
+        {name: value[kept] for name, value in judgement.parts.items()},
         dict(
             generator=GENERATOR, config_hash=settings_hash or config_hash(config.settings()), seed=config.seed,
         ),
@@ -118,21 +116,23 @@ def judge(people: Annotations, camera: Camera, config: LabelConfig, labeller: La
         labeller.lifter, points, scores, camera, lifted, refined, record_ids(people).astype(np.uint64), model.body,
         config.num_passes, config.seed,
     )  # fmt: skip
-    quality, parts = label_quality(model.quality, parts)
-    return JudgedLabels(lifted, refined, quality, parts, gate(quality, parts, config.thresholds, model.quality))
+    judgement = judge_labels(
+        labeller.lifter, model, points, scores, camera, lifted, parts, config.thresholds, config.min_score
+    )
+    return JudgedLabels(lifted, refined, judgement)
 
 
 def _rejects(annotations: Annotations, problem: np.ndarray, good: np.ndarray, judged: JudgedLabels) -> pa.Table:
     """Those with a problem, and those whose label is not kept, in the order of the annotations."""
     reason, _, detail = np.array([text.partition(': ') for text in problem], object).reshape(-1, 3).T
     quality = np.full(len(annotations), np.nan)
-    bad = judged.reason != ''
-    reason[good] = judged.reason
-    quality[good] = np.where(judged.lifted.valid, judged.quality, np.nan)
-    expected = judged.parts['expected_error']
+    told = judged.judgement
+    bad = told.reason != ''
+    reason[good] = told.reason
+    quality[good] = np.where(judged.lifted.valid, told.quality, np.nan)
     detail[good] = [
-        f'quality {q:.3f}, expected error {e:.0f} mm' if np.isfinite(e) else ''
-        for q, e in zip(judged.quality, expected, strict=True)
+        f'{sides}{sides and ", "}quality {q:.3f}, expected error {e:.0f} mm' if np.isfinite(e) else ''
+        for sides, q, e in zip(told.sides, told.quality, told.parts['expected_error'], strict=True)
     ]
     rejected = np.union1d(np.flatnonzero(problem != ''), good[bad])
     return reject_table(annotations.select(rejected), reason[rejected], detail[rejected], quality[rejected])

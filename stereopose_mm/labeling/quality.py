@@ -24,7 +24,7 @@ PARTS = (
 )  # fmt: skip
 #: What only the gate looks at.
 LIMITED = ('reprojection_error', 'root_depth', 'num_used', 'shortest_bone', 'longest_bone', 'body_size')
-#: Draws of the noise that the lifter's input is shaken with; each gives two answers.
+#: Passes of the lifter with shaken input.
 NUM_PASSES = 2
 _MIN_SCORE = 0.1
 # Metres that keypoints are off where the search left no residual.
@@ -89,6 +89,7 @@ class GateThresholds:
         bone_ratio: Least and greatest length of a bone, as a share of the mean of its kind.
         body_ratio: The same of the whole body: the geometric mean over its bones. A child of one year has 0.45.
         max_joint_excess: Radians beyond the limits of joints, all together.
+        max_side_doubt: Probability that left and right of the legs, the arms or all are confused.
     """
 
     min_quality: float | None = None
@@ -98,6 +99,7 @@ class GateThresholds:
     bone_ratio: tuple[float, float] = (0.25, 2.5)
     body_ratio: tuple[float, float] = (0.4, 1.6)
     max_joint_excess: float = math.radians(60)
+    max_side_doubt: float = 0.5
 
     def __post_init__(self) -> None:
         if self.min_quality is not None and not 0 <= self.min_quality <= 1:
@@ -106,7 +108,7 @@ class GateThresholds:
             low, high = getattr(self, name)
             if not 0 <= low < high:
                 raise ValueError(f'{name} takes 0 <= least < greatest, got {(low, high)}')
-        for name in ('max_reprojection_error', 'max_joint_excess'):
+        for name in ('max_reprojection_error', 'max_joint_excess', 'max_side_doubt'):
             if not getattr(self, name) >= 0:
                 raise ValueError(f'{name} takes a number of at least 0, got {getattr(self, name)}')
 
@@ -134,7 +136,7 @@ def label_parts(
         refined: What :func:`~stereopose_mm.labeling.refine.refine_labels` made of that.
         record_keys: ``(N,)`` uint64, a hash of each record's name: its noise depends on nothing else.
         body: Bodies and errors.
-        num_passes: Draws of the noise that the input is shaken with.
+        num_passes: How often the input is shaken.
         seed: Of the noise.
 
     Returns:
@@ -164,7 +166,7 @@ def label_parts(
         residual=lifted.search_residual,
         unused=1 - used.mean(1),
         doubt=1 - trust.mean(1),
-        uncertainty=np.sqrt(np.square(np.asarray(lifted.uncertainty, np.float64)[:, 1:]).mean(1)),
+        uncertainty=depth_uncertainty(lifted),
         disagreement=disagreement(lifter, pixels, torch.from_numpy(seen), camera, record_keys, num_passes, seed),
         bone_misfit=bone_misfit(before, torch.ones_like(before[..., 0]), body),
         joint_excess=joint_excess(after),
@@ -179,6 +181,11 @@ def label_parts(
     return {name: np.where(valid, np.asarray(value, np.float64), np.nan) for name, value in parts.items()}
 
 
+def depth_uncertainty(lifted: LiftResult) -> np.ndarray:
+    """``(N,)`` metres, root mean square of the lifter's own uncertainties of the joints' depths."""
+    return np.sqrt(np.square(np.asarray(lifted.uncertainty, np.float64)[:, 1:]).mean(1))
+
+
 def label_quality(model: QualityModel, parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Quality of labels.
 
@@ -187,10 +194,11 @@ def label_quality(model: QualityModel, parts: Mapping[str, np.ndarray]) -> tuple
         parts: From :func:`label_parts`.
 
     Returns:
-        ``(N,)`` in [0, 1], and the parts with ``expected_error``, ``(N,)`` mm.
+        ``(N,)`` in [0, 1], and the parts with ``expected_error``, ``(N,)`` mm, and ``side_doubt``, 0: sides are not
+        looked at here, see :func:`~stereopose_mm.labeling.judgement.judge_labels`.
     """
     expected = model.expected_error(parts)
-    return model.quality(expected), {**parts, 'expected_error': expected}
+    return model.quality(expected), {**parts, 'expected_error': expected, 'side_doubt': np.zeros(len(expected))}
 
 
 def gate(
@@ -200,7 +208,7 @@ def gate(
 
     Args:
         quality: ``(N,)``.
-        parts: From :func:`label_parts`.
+        parts: From :func:`label_quality`.
         thresholds: What a label needs.
         model: Its ``min_quality`` counts where the thresholds have none.
 
@@ -227,6 +235,7 @@ def gate(
          outside('shortest_bone', t.bone_ratio[0], math.inf) | outside('longest_bone', 0, t.bone_ratio[1])),
         (f'joints more than {math.degrees(t.max_joint_excess):.0f} degrees beyond their limits',
          outside('joint_excess', -math.inf, t.max_joint_excess)),
+        ('left and right probably confused', outside('side_doubt', 0, t.max_side_doubt)),
         (f'quality below {least:.3f}', ~(quality >= least)),
     )  # fmt: skip
     return np.select([mask for _, mask in checks], [reason for reason, _ in checks], default='')

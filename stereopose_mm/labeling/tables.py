@@ -32,7 +32,7 @@ _INPUT = {
 }
 #: Columns that follow those of Wild-3D: the 2D that labels were made from, in its own keypoint set and in 3D, standard
 #: deviations of depths in metres, what the camera is from, how far refinement moved joints in metres, the error in
-#: millimetres that the parts of quality let expect, and these parts.
+#: millimetres that the parts of quality let expect, the probability that left and right are confused, and the parts.
 LABEL_COLUMNS = {
     **_INPUT,
     'input_keypoints_3d': pa.list_(_NUMBER, 3 * _NUM),
@@ -40,6 +40,7 @@ LABEL_COLUMNS = {
     'camera_source': _TEXT,
     'refine_moved': _NUMBER,
     'expected_error': _NUMBER,
+    'side_doubt': _NUMBER,
     **{f'part_{name}': _NUMBER for name in PARTS},
 }
 _REJECT_COLUMNS = {
@@ -87,7 +88,7 @@ def label_table(
         uncertainty: ``(n, 17)`` metres.
         refined: Their poses.
         quality: ``(n,)``.
-        parts: Of quality, with ``expected_error``.
+        parts: Of quality, with ``expected_error`` and ``side_doubt``.
         provenance: ``generator``, ``config_hash`` and ``seed``.
     """
     num = len(people)
@@ -129,6 +130,7 @@ def label_table(
         camera_source=cameras.origin,
         refine_moved=refined.moved,
         expected_error=parts['expected_error'],
+        side_doubt=parts['side_doubt'],
         **{f'part_{name}': parts[name] for name in PARTS},
     )
     arrays = [*table.columns, *(as_column(extra[name], kind) for name, kind in LABEL_COLUMNS.items())]

@@ -91,13 +91,20 @@ class ViewSynthesisNet(BaseBackbone):
             x = x[..., 0]
         if x.ndim != 2 or x.shape[1] != self.in_channels:
             raise ValueError(f'ViewSynthesisNet takes (B, {self.in_channels}, 1), got {tuple(x.shape)}')
-        views = self._views(x)[..., None]
+        views = self.views(x)[..., None]
         if self.flip_test and not self.training:
-            return self._views(self._mirrored(x))[..., None], views
+            return self.views(self.mirrored(x))[..., None], views
         return (views,)
 
-    def _views(self, x: Tensor) -> Tensor:
-        """``(B, C)`` to the ``(B, C')`` left and right view."""
+    def views(self, x: Tensor) -> Tensor:
+        """Synthesise the right view.
+
+        Args:
+            x: ``(B, C)``.
+
+        Returns:
+            ``(B, C')``, left ⊕ right as :meth:`forward` describes it, whatever ``flip_test`` says.
+        """
         if self.bone_lengths is not None:
             x = torch.cat([x, self.bone_lengths(x)], 1)
         if not self.synthesize:
@@ -107,8 +114,15 @@ class ViewSynthesisNet(BaseBackbone):
             right = right + x[:, : 2 * self.num_keypoints]
         return torch.cat([x, right], 1)
 
-    def _mirrored(self, x: Tensor) -> Tensor:
-        """The ``(B, C)`` left view of the mirrored pose."""
+    def mirrored(self, x: Tensor) -> Tensor:
+        """The left view of the mirrored pose; takes ``flip_test``.
+
+        Args:
+            x: ``(B, C)``.
+
+        Returns:
+            ``(B, C)``.
+        """
         k = self.num_keypoints
         points = x[:, : 2 * k].unflatten(-1, (k, 2))[:, self.mirror] * x.new_tensor([-1.0, 1.0])
         return torch.cat([points.flatten(1), x[:, 2 * k : 3 * k][:, self.mirror], x[:, 3 * k :]], 1)

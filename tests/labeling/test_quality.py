@@ -9,19 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from stereopose_mm.apis import init_lifter
-from stereopose_mm.datasets import PoseAugmentation
-from stereopose_mm.datasets.pair_synthesis import assemble_pose, split_bones
-from stereopose_mm.datasets.pose_augmentation import augment_poses
-from stereopose_mm.geometry import H36M_17, H36M_COCO
+from stereopose_mm.geometry import H36M_17
 from stereopose_mm.labeling.agreement import disagreement, record_noise
 from stereopose_mm.labeling.calibration import (
     POPULATION,
     fit_quality,
-    lift_population,
     load_label_model,
-    make_population,
-    measure_labels,
     save_label_models,
 )
 from stereopose_mm.labeling.joint_limits import JointLimits, joint_angles, joint_excess
@@ -36,35 +29,6 @@ JOINT = {name: H36M_17.index(name) for name in H36M_17.joint_names}
 @pytest.fixture(scope='module')
 def model():
     return load_label_model('coco')
-
-
-@pytest.fixture(scope='module')
-def bodies_file(tmp_path_factory):
-    """Bodies of the lifter's test subjects, who stand and stretch their limbs."""
-    num = 300
-    coco = BODY[list(H36M_COCO.parents[17:])].clone()
-    # Nose, eyes and ears about the neck's end.
-    coco[:5] += torch.tensor([[0, 2, 8], [3, 5, 6], [-3, 5, 6], [7, 4, 0], [-7, 4, 0]]) / 100
-    coco[5:] += 0.01
-    directions, lengths = split_bones(torch.cat([BODY, coco])[None].float().expand(num, -1, -1))
-    changes = PoseAugmentation(limb_turn_deg=35.0, limb_jitter_deg=15.0, tilt_deg=10.0)
-    generator = torch.Generator().manual_seed(0)
-    joints = assemble_pose(augment_poses(directions, directions, changes, generator), lengths)
-    file = tmp_path_factory.mktemp('bodies') / 'bodies.npz'
-    np.savez(
-        file, joints=joints.numpy(), clip_index=np.arange(num) % 2, clip_names=np.array(['02_01.amc', '12_02.bvh']),
-        clip_subjects=np.array(['cmu02', 'cmu12']),
-    )  # fmt: skip
-    return str(file)
-
-
-@pytest.fixture(scope='module')
-def measured(bodies_file):
-    """A lifter, people, what it makes of them, and their labels."""
-    lifter = init_lifter(skeleton='coco')
-    people = make_population(lifter.cfg, True, 600, 0, bodies_file)
-    lifted = lift_population(lifter, people)
-    return lifter, people, lifted, measure_labels(lifter, people, lifted, load_label_model('coco').body)
 
 
 def moved(**places):
@@ -155,9 +119,11 @@ def test_disagreement_is_of_the_record_and_grows_with_doubt(measured):
     arguments = people.keypoints[exact], people.scores[exact], people.camera[torch.from_numpy(exact)]
     sure = disagreement(lifter, *arguments, keys[exact])
     unsure = disagreement(lifter, arguments[0], 0.3 * arguments[1], arguments[2], keys[exact])
-    assert (sure > 0).all() and float((unsure > sure).float().mean()) > 0.9
+    assert (sure > 0).all() and float((unsure > sure).float().mean()) > 0.8
     part = disagreement(lifter, *(a[3:9] for a in arguments), keys[exact][3:9])
     assert torch.allclose(part, sure[3:9], atol=1e-5)
+    odd = disagreement(lifter, *(a[3:9] for a in arguments), keys[exact][3:9], num_passes=3)
+    assert (odd > 0).all() and not torch.equal(odd, part)
     with pytest.raises(ValueError, match='num_passes takes 2 or more, got 1'):
         disagreement(lifter, *arguments, keys[exact], num_passes=1)
     with pytest.raises(ValueError, match=f'record_keys: takes {exact.sum()}, got 2'):

@@ -34,18 +34,22 @@ def measure(keypoint_set: str, num: int, seeds: Sequence[int], files: dict, mode
         make_population,
         measure_labels,
     )
-    from stereopose_mm.labeling.quality import GateThresholds, gate, label_quality
+    from stereopose_mm.labeling.judgement import judge_labels
+    from stereopose_mm.labeling.quality import GateThresholds
 
     lifter, model = init_lifter(skeleton=keypoint_set), load_label_model(keypoint_set, models)
     runs, seconds = [], 0.0
     for seed in seeds:
         people = make_population(lifter.cfg, True, num, seed, files[keypoint_set])
         start = time.process_time()
-        labels = measure_labels(lifter, people, lift_population(lifter, people), model.body)
-        quality, parts = label_quality(model.quality, labels.parts)
+        lifted = lift_population(lifter, people)
+        labels = measure_labels(lifter, people, lifted, model.body)
+        told = judge_labels(
+            lifter, model, people.keypoints.numpy(), people.scores.numpy(), people.camera, lifted, labels.parts,
+            GateThresholds(),
+        )  # fmt: skip
         seconds += time.process_time() - start
-        reasons = gate(quality, parts, GateThresholds(), model.quality)
-        runs.append((people, labels, quality, reasons))
+        runs.append((people, labels, told.quality, told.reason))
     kinds = np.concatenate([people.kind[labels.valid] for people, labels, _, _ in runs])
     quality, reasons = (np.concatenate([run[i][run[1].valid] for run in runs]) for i in (2, 3))
     table = per_label(runs)
@@ -64,6 +68,7 @@ def measure(keypoint_set: str, num: int, seeds: Sequence[int], files: dict, mode
         spearman={name: [rank[name] for rank in ranks] for name in ranks[0]},
         kept={kind: gated(error, reasons, kinds == kind) for kind in POPULATION},
         gate=gated(error, reasons, kinds != ''),
+        sides={kind: doubted(reasons[kinds == kind]) for kind in POPULATION},
         reasons={reason: int((every == reason).sum()) for reason in np.unique(every) if reason},
         shares=kept_errors(error, quality),
         bins=quality_bins(error, quality, model.quality.tolerance_mm),
@@ -123,6 +128,12 @@ def gated(error, reasons, of) -> dict[str, float]:
         cut=float(1 - error[kept].mean() / error.mean()) if kept.any() else None,
         oracle_cut_at_80=float(1 - best.mean() / error.mean()),
     )
+
+
+def doubted(reasons) -> float:
+    """Share of the labels that nothing else rejects whose left and right are thought to be confused."""
+    confused = (reasons == 'left and right probably confused').sum()
+    return float(confused / max(1, confused + (reasons == '').sum()))
 
 
 def kept_errors(error, quality) -> list[dict[str, float]]:
@@ -272,6 +283,17 @@ def page(results: dict, picture: str) -> str:
             )
         lines += ['', '| rejected because | labels |', '| --- | ---: |']
         lines += [f'| {reason} | {count} |' for reason, count in result['reasons'].items()]
+    lines += [
+        '', '## Left and right', '',
+        'Of the labels that nothing else rejects, how many are rejected since left and right of the legs, the arms or '
+        'all are probably confused. The mistaken are; the others are not, but for the few that detectors confuse. '
+        'A whole body seen from behind in place of the front can hardly be told.', '',
+        '| kind of 2D | ' + ' | '.join(f'{SETS[name]} lifter' for name in sets) + ' |',
+        '| --- |' + ' ---: |' * len(sets),
+    ]  # fmt: skip
+    for kind in POPULATION:
+        cells = ' | '.join(f'{100 * result["sides"][kind]:.1f} %' for result in sets.values())
+        lines.append(f'| {kind} | {cells} |')
     rates = ', '.join(f'{result["records_per_second"]:,.0f} ({SETS[name]})' for name, result in sets.items())
     lines += [
         '', '## Speed', '',

@@ -203,7 +203,7 @@ def stage_errors(annotations: Path, truth_file: Path, told: str, config, labelle
         found['search'].append(judged.lifted.keypoints_cam[good])
         found['refined'].append(judged.refined.keypoints_cam[good])
         targets.append(truth['joints'][rows][good])
-        kept.append(judged.reason[good] == '')
+        kept.append(judged.judgement.reason[good] == '')
     target, kept = np.concatenate(targets), np.concatenate(kept)
     poses = {stage: np.concatenate(parts) for stage, parts in found.items()}
     stages = {stage: mean_errors(values, target) for stage, values in poses.items()}
