@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import secrets
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,6 +19,7 @@ from numpy.lib.npyio import NpzFile
 #: What reading an array of a broken NPZ raises.
 NPZ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 _BLOCK = 1 << 20
+_TEMPORARY = re.compile(r'\..+\.\d+-[0-9a-f]{8}\.tmp(\.[^.]*)?')
 
 
 @contextmanager
@@ -30,12 +33,18 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         Path in the same folder and with the same suffix, gone afterwards.
     """
     path = Path(path)
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
+    # Machines that share a folder may have processes of one number, and one process several threads.
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{path.suffix}')
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def left_overs(folder: str | Path) -> list[Path]:
+    """Temporary files of :func:`whole_file` in a folder, which killed processes leave."""
+    return sorted(path for path in Path(folder).glob('.*') if _TEMPORARY.fullmatch(path.name))
 
 
 def add_file(digest: hashlib._Hash, path: str | Path) -> None:

@@ -279,7 +279,8 @@ def _report_bones(report: DatasetReport, found: _Found, skeleton: Skeleton) -> N
     ends = [skeleton.index(name) for side in ('left', 'right') for name in (f'{side}_hip', f'{side}_knee')]
     legs = [i for i, (parent, _) in enumerate(skeleton.bones) if parent in ends]
     leg = found.bones[:, legs].nanmean(1).nanmedian().item() * 2
-    if not _LEG_METRES[0] < leg < _LEG_METRES[1]:
+    # NaN where no leg is known.
+    if leg <= _LEG_METRES[0] or leg >= _LEG_METRES[1]:
         report.problems.append(f'legs are {leg:.3g} m long: the unit is not metres')
 
 

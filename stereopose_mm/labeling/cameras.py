@@ -133,8 +133,10 @@ def _photograph(folder: ImageFolder, name: str, exif: bool) -> _Photograph:
         if data is None and not is_tiff:
             return _Photograph(size)
         shown, focal, broken = _exif(path, size, data)
-    if focal is None and said:
-        broken = broken or _short(said[0].message, path)
+    # Of EXIF data; that an image is large is another warning.
+    told = [warning.message for warning in said if issubclass(warning.category, UserWarning)]
+    if focal is None and told:
+        broken = broken or _short(told[0], path)
     if focal is not None:
         angle = 2 * np.degrees(np.arctan(shown[0] / 2 / focal[0]))
         if not _LENSES[0] <= angle <= _LENSES[1]:

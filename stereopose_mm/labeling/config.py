@@ -16,7 +16,7 @@ from ..apis.lifting import shipped_lifter
 from ..geometry import DEFAULT_FOV_DEG, Camera
 from .calibration import MODEL_FILE
 from .checksums import file_checksum
-from .quality import NUM_PASSES, GateThresholds
+from .quality import NUM_PASSES, GateThresholds, is_number
 
 KEYPOINT_SETS = ('coco', 'h36m')
 #: What becomes of people on photographs whose EXIF data are damaged.
@@ -43,12 +43,16 @@ class CameraPrior:
     given: Camera | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.fov_deg < 180:
-            raise ValueError(f'camera.fov_deg takes degrees between 0 and 180, got {self.fov_deg}')
+        if not (is_number(self.fov_deg) and 0 < self.fov_deg < 180):
+            raise ValueError(f'camera.fov_deg takes degrees between 0 and 180, got {self.fov_deg!r}')
+        # A whole number is the same setting, with the same hash.
+        object.__setattr__(self, 'fov_deg', float(self.fov_deg))
+        if not isinstance(self.exif, bool):
+            raise ValueError(f'camera.exif takes True or False, got {self.exif!r}')
         if self.broken_exif not in BROKEN_EXIF:
             raise ValueError(f'camera.broken_exif takes one of {BROKEN_EXIF}, got {self.broken_exif!r}')
-        if self.image_size is not None and not (len(self.image_size) == 2 and min(self.image_size) > 0):
-            raise ValueError(f'camera.image_size takes width and height, got {self.image_size}')
+        if self.image_size is not None and not _is_size(self.image_size):
+            raise ValueError(f'camera.image_size takes width and height in pixels, got {self.image_size!r}')
 
 
 @dataclass(frozen=True)
@@ -85,17 +89,35 @@ class LabelConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f'{name} takes a whole number of at least {least}, got {value!r}')
+        if self.seed >= 2**63:
+            raise ValueError(f'seed takes a whole number below 2**63, got {self.seed}')
         for name in ('train_share', 'min_score'):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f'{name} takes a number from 0 to 1, got {getattr(self, name)}')
+            value = getattr(self, name)
+            if not (is_number(value) and 0 <= value <= 1):
+                raise ValueError(f'{name} takes a number from 0 to 1, got {value!r}')
+            object.__setattr__(self, name, float(value))
+        if not isinstance(self.lifters, Mapping):
+            raise ValueError(f'lifters takes a dict of {KEYPOINT_SETS}, got {self.lifters!r}')
         for name, files in self.lifters.items():
-            if name not in KEYPOINT_SETS or not set(files) <= {'config', 'checkpoint'}:
-                raise ValueError(f'lifters takes config and checkpoint for {KEYPOINT_SETS}, got {name}: {dict(files)}')
+            if name not in KEYPOINT_SETS or not _are_files(files):
+                raise ValueError(f'lifters takes config and checkpoint for {KEYPOINT_SETS}, got {name}: {files!r}')
+        if not isinstance(self.label_models, str | None):
+            raise ValueError(f'label_models takes the name of a file, got {self.label_models!r}')
 
     def with_options(self, **options: Any) -> LabelConfig:
         """The settings with some changed; ``fov_deg``, ``exif``, ``image_size`` and ``given`` are the camera's."""
         ours = {name: options.pop(name) for name in [f.name for f in fields(CameraPrior)] if name in options}
         return replace(self, camera=replace(self.camera, **ours), **options)
+
+    def with_absolute_files(self) -> LabelConfig:
+        """The settings for processes that run in another folder."""
+        lifters = {
+            name: {key: file and str(Path(file).absolute()) for key, file in files.items()}
+            for name, files in self.lifters.items()
+        }
+        return replace(
+            self, lifters=lifters, label_models=self.label_models and str(Path(self.label_models).absolute())
+        )
 
     def lifter_files(self, keypoint_set: str) -> tuple[Path, Path]:
         """Config and checkpoint of a lifter.
@@ -147,6 +169,8 @@ def load_label_config(path: str | Path) -> LabelConfig:
         content = _known(content, LabelConfig, '')
         for name, kind in (('camera', CameraPrior), ('thresholds', GateThresholds)):
             if name in content:
+                if not isinstance(content[name], Mapping):
+                    raise ValueError(f'{name} takes a dict, got {content[name]!r}')
                 content[name] = kind(**_known(content[name], kind, f'{name}.'))
         return LabelConfig(**content)
     except (ValueError, TypeError, AttributeError) as error:
@@ -163,6 +187,18 @@ def _known(content: Mapping, kind: type, where: str) -> dict:
     if unknown := sorted(set(content) - set(takes)):
         raise ValueError(f'{where}{unknown[0]} is no setting; takes {takes}')
     return {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(v) is int and 0 < v < 2**31 for v in value)
+
+
+def _are_files(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and set(value) <= {'config', 'checkpoint'}
+        and all(isinstance(file, str | None) for file in value.values())
+    )
 
 
 def _camera_numbers(camera: Camera | None) -> list | None:

@@ -8,12 +8,13 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..datasets.wild3d_files import iter_parquet, write_coco
+from ..files import check_results_folder, left_overs
 from .annotation_files import AnnotationFile, read_annotations
 from .checksums import file_checksum
 from .config import LabelConfig
@@ -21,6 +22,7 @@ from .data_card import CARD, NUMBERS, PICTURES
 from .lifters import load_labellers
 from .local_engine import label_locally
 from .manifest import (
+    FORMAT,
     MANIFEST,
     check_same_work,
     describe_input,
@@ -39,6 +41,8 @@ from .verify import PATTERNS
 ENGINES = ('local', 'ray')
 #: Most shards that file names can count.
 MAX_SHARDS = 99_999
+# Files that a set may have beside its shards.
+_FURTHER = (*(f'{split}.json' for split in SPLITS), CARD, NUMBERS)
 _LOCK = '.lock'
 # Seconds; workers of a killed run notice it in less.
 _LOCK_PATIENCE = 10.0
@@ -108,7 +112,8 @@ def generate_labels(
     sets = {entry['keypoint_set'] for entry in inputs if entry['people']}
     # Loaded also where other machines do the work: what is wrong with their files is said before anything is written.
     lifters = {} if work.is_complete(manifest) else load_labellers(work.config, sets)
-    with _lock(work.out):
+    with _writing(work.out):
+        work.check_unchanged()
         job, manifest = work.prepare(manifest, opened, inputs, restart)
         notes = work.known_notes(job, manifest)
         todo = [index for index in range(job.num_shards) if index not in notes]
@@ -156,22 +161,23 @@ class Work:
             raise ValueError(f'{images}: no such folder of images')
         self.folder = self.images if self.images is not None and self.images.is_dir() else None
         self.checksums = [file_checksum(path) for path in self.paths]
-        self.fresh = new_manifest(config, (), self.folder is not None)
+        image_list = file_checksum(self.images) if self.images is not None and self.folder is None else None
+        self.fresh = new_manifest(config, (), self.folder is not None, image_list)
 
     def begun(self, restart: bool) -> dict[str, Any] | None:
         """The manifest of an earlier run; None where there is none to go on with."""
-        if self.out.exists() and not self.out.is_dir():
-            raise ValueError(f'{self.out}: takes a folder, is a file')
-        manifest = read_manifest(self.out)
-        if manifest is None:
-            there = sorted(path.name for pattern in PATTERNS[:2] for path in self.out.glob(pattern))
-            if there:
-                raise ValueError(f'{self.out}: has {there[0]} but no {MANIFEST}: name another folder')
-        elif restart:
+        shards = sorted(path.name for pattern in PATTERNS for path in self.out.glob(pattern))
+        check_results_folder(self.out, (*shards, *_FURTHER, PICTURES, RECORDS, DONE), MANIFEST, FORMAT)
+        self.found = read_manifest(self.out)
+        if self.found is None or restart:
             return None
-        else:
-            check_same_work(self.out, manifest, self.fresh, self.checksums)
-        return manifest
+        check_same_work(self.out, self.found, self.fresh, self.checksums, self.format)
+        return self.found
+
+    def check_unchanged(self) -> None:
+        """Check that nobody else worked on the set since :meth:`begun` looked."""
+        if read_manifest(self.out) != self.found:
+            raise ValueError(f'{self.out}: another run wrote to it meanwhile; give the command again')
 
     def is_complete(self, manifest: Mapping | None) -> bool:
         """Whether all shards are there."""
@@ -198,10 +204,11 @@ class Work:
         if restart:
             _clear(self.out)
         _remove_temporary(self.out)
-        (self.out / DONE).mkdir(exist_ok=True)
+        # First of all: it tells whose folder this is.
         if manifest is None:
             manifest = dict(self.fresh, inputs=inputs)
             write_manifest(self.out, manifest)
+        (self.out / DONE).mkdir(exist_ok=True)
         if opened is not None:
             with labelling_progress() as progress:
                 task = progress.add_task('reading', total=sum(file.num_people for file in opened))
@@ -209,7 +216,7 @@ class Work:
         num_shards = num_record_shards(self.out / RECORDS)
         job = ShardJob(
             out=self.out.absolute(),
-            config=self.config,
+            config=self.config.with_absolute_files(),
             settings_hash=manifest['config_hash'],
             images=None if self.folder is None else self.folder.absolute(),
             num_shards=len(manifest['shards']) if num_shards is None else num_shards,
@@ -267,8 +274,7 @@ def _export(out: Path, split: str, notes: Mapping[int, Mapping]) -> dict[str, di
 
 
 def _remove_temporary(out: Path) -> None:
-    """Remove what killed processes leave."""
-    for path in out.glob(PATTERNS[2]):
+    for path in left_overs(out):
         path.unlink(missing_ok=True)
 
 
@@ -276,7 +282,7 @@ def _clear(out: Path) -> None:
     """Delete a set that a manifest tells of."""
     if read_manifest(out) is None:
         return
-    for pattern in (*PATTERNS, *(f'{split}.json' for split in SPLITS), CARD, NUMBERS):
+    for pattern in (*PATTERNS, *_FURTHER):
         for path in out.glob(pattern):
             path.unlink()
     for folder in (RECORDS, DONE, PICTURES):
@@ -285,20 +291,38 @@ def _clear(out: Path) -> None:
 
 
 @contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """Keep a second run out of a folder; processes that are killed let go of it."""
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / _LOCK, 'w') as file:
-        end = time.monotonic() + _LOCK_PATIENCE
-        while True:
+def _writing(out: Path) -> Iterator[None]:
+    """Keep a second run out of a folder; processes that are killed let go of it.
+
+    Raises:
+        ValueError: If another run writes to the folder, or something cannot be written.
+    """
+    end = time.monotonic() + _LOCK_PATIENCE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        while (lock := _lock(out / _LOCK)) is None:
+            if time.monotonic() > end:
+                raise ValueError(f'{out}: another run writes to it')
+            time.sleep(0.2)
+        with lock:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > end:
-                    raise ValueError(f'{out}: another run writes to it') from error
-                time.sleep(0.2)
+                yield
+            finally:
+                (out / _LOCK).unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(f'{out}: cannot be written: {error}') from error
+
+
+def _lock(path: Path) -> IO | None:
+    """The open file that locks a folder; None while another run has it."""
+    with ExitStack() as stack:
+        file = stack.enter_context(open(path, 'w'))
         try:
-            yield
-        finally:
-            (out / _LOCK).unlink(missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # One that its last holder has removed locks nothing any more.
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return None
+        except (BlockingIOError, FileNotFoundError):
+            return None
+        stack.pop_all()
+        return file

@@ -18,24 +18,24 @@ _SIDES = ('right', 'left')
 class JointLimits:
     """Largest angles, degrees.
 
-    The ranges of motion of the American Academy of Orthopaedic Surgeons (Greene and Heckman, *The Clinical Measurement
-    of Joint Motion*, 1994) with room for H36M-17, whose joints are points: the trunk has one joint for many, its frame
-    is that of the spine's two bones, and hips and shoulders turn it. No limit has one recorded joint in a thousand
-    beyond it by more than a few degrees.
+    Ranges of motion of the American Academy of Orthopaedic Surgeons (Greene and Heckman, *The Clinical Measurement of
+    Joint Motion*, 1994), where it has one, with room for H36M-17, whose joints are points: the trunk has one joint for
+    many, its frame is that of the spine's two bones, and hips and shoulders turn it. The others were chosen on
+    recorded poses. No limit has one recorded joint in a thousand beyond it by more than a few degrees.
 
     Attributes:
         elbow_flexion: 150 and 5 of room. How an upper arm is turned is not seen, and so which way an elbow may bend.
-        knee_flexion: 140 and 15.
-        knee_extension: Of the shin to the front of the thigh, 10 and 10.
+        knee_flexion: 135 and 20: who squats on the heels bends it by more than 150.
+        knee_extension: Of the shin to the front of the thigh, beyond stretched: 0 and 20.
         hip_flexion: Of the thigh to the front, 120 and 25.
         hip_extension: To the back, 30 and 30.
         hip_adduction: Inwards, 30 and 10.
         shoulder_extension: Of the upper arm to the back, 60.
-        shoulder_adduction: Inwards across the chest, 50.
-        spine_bend: Between the spine's two bones, 60.
+        shoulder_adduction: Inwards across the chest; chosen.
+        spine_bend: Between the spine's two bones; chosen.
         spine_twist: Between hips and shoulders about the spine, 45 and 25.
-        neck_bend: Between the upper spine and the neck, 60 and 5.
-        head_bend: Between neck and head, 60 and 5: the joint between them is by the nose.
+        neck_bend: Between the upper spine and the neck; chosen. The neck's own range is 45.
+        head_bend: Between neck and head; chosen: the joint between them is by the nose.
     """
 
     elbow_flexion: float = 155.0

@@ -13,10 +13,18 @@ from ..files import whole_file
 from .annotation_files import AnnotationFile
 from .config import LabelConfig, config_hash
 from .pipeline import GENERATOR
+from .shards import FILE_ENTRY, is_note, wrong_entry
 from .splits import SPLITS
 
 MANIFEST = 'manifest.json'
-_FORMAT, _VERSION = 'wild3d labels', 1
+#: What a manifest begins with.
+FORMAT = 'wild3d labels'
+_VERSION = 1
+_BEGUN = dict(
+    complete=bool, generator=str, config_hash=str, settings=dict, with_images=bool, image_list=str | None, inputs=list,
+)  # fmt: skip
+_FINISHED = dict(people=int, labels=dict, rejects=dict, sources=dict, exports=dict, shards=list)
+_INPUT = dict(name=str, format=str, keypoint_set=str, sha256=str, people=int)
 
 
 def describe_input(file: AnnotationFile, checksum: str) -> dict[str, Any]:
@@ -27,18 +35,21 @@ def describe_input(file: AnnotationFile, checksum: str) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def new_manifest(config: LabelConfig, inputs: Sequence[Mapping], with_images: bool) -> dict[str, Any]:
+def new_manifest(
+    config: LabelConfig, inputs: Sequence[Mapping], with_images: bool, image_list: str | None = None
+) -> dict[str, Any]:
     """The manifest of a set that is not made yet.
 
     Args:
         config: Settings.
         inputs: From :func:`describe_input`.
         with_images: Whether images were looked at.
+        image_list: Checksum of the file that lists the images of detections.
     """
     settings = config.settings()
     return dict(
-        format=_FORMAT, version=_VERSION, complete=False, generator=GENERATOR, config_hash=config_hash(settings),
-        settings=settings, with_images=with_images, inputs=list(inputs),
+        format=FORMAT, version=_VERSION, complete=False, generator=GENERATOR, config_hash=config_hash(settings),
+        settings=settings, with_images=with_images, image_list=image_list, inputs=list(inputs),
     )  # fmt: skip
 
 
@@ -87,7 +98,7 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of a set; None where there is none.
 
     Raises:
-        ValueError: If it is no manifest of this version; names the file.
+        ValueError: If it is no manifest of this version, or not as it was written; names the file, and the key.
     """
     path = out / MANIFEST
     try:
@@ -96,12 +107,33 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise ValueError(f'{path}: no readable manifest: {error}') from error
-    if not isinstance(manifest, dict) or (manifest.get('format'), manifest.get('version')) != (_FORMAT, _VERSION):
-        raise ValueError(f'{path}: takes a manifest of {_FORMAT!r}, version {_VERSION}')
+    if not isinstance(manifest, dict) or (manifest.get('format'), manifest.get('version')) != (FORMAT, _VERSION):
+        raise ValueError(f'{path}: takes a manifest of {FORMAT!r}, version {_VERSION}')
+    if (key := _wrong_key(manifest)) is not None:
+        raise ValueError(f'{path}: {key} is not as it was written')
     return manifest
 
 
-def check_same_work(out: Path, manifest: Mapping, wanted: Mapping, checksums: Sequence[str]) -> None:
+def _wrong_key(manifest: Mapping) -> str | None:
+    """What of a manifest was changed, as far as its form and the hash of the settings tell."""
+    wrong = wrong_entry(manifest, _BEGUN)
+    if wrong is None and config_hash(manifest['settings']) != manifest['config_hash']:
+        wrong = 'config_hash'
+    if wrong is None and any(wrong_entry(entry, _INPUT) for entry in manifest['inputs']):
+        wrong = 'inputs'
+    if wrong is not None or not manifest['complete']:
+        return wrong
+    wrong = wrong_entry(manifest, _FINISHED)
+    if wrong is None and any(wrong_entry(entry, FILE_ENTRY) for entry in manifest['exports'].values()):
+        wrong = 'exports'
+    if wrong is None and not all(map(is_note, manifest['shards'])):
+        wrong = 'shards'
+    return wrong
+
+
+def check_same_work(
+    out: Path, manifest: Mapping, wanted: Mapping, checksums: Sequence[str], format: str | None = None
+) -> None:
     """Check that a set was begun with the same settings and inputs.
 
     Args:
@@ -109,15 +141,18 @@ def check_same_work(out: Path, manifest: Mapping, wanted: Mapping, checksums: Se
         manifest: Its manifest.
         wanted: A new manifest.
         checksums: Of the inputs.
+        format: That the inputs have to be of; None for any.
 
     Raises:
         ValueError: If not; tells what differs.
     """
-    differs = [key for key in ('generator', 'with_images') if manifest[key] != wanted[key]]
+    differs = [key for key in ('generator', 'with_images', 'image_list') if manifest.get(key) != wanted[key]]
     before, now = manifest['settings'], wanted['settings']
     differs += [key for key in now if before.get(key) != now[key]]
     if [entry['sha256'] for entry in manifest['inputs']] != list(checksums):
         differs.append('annotations')
+    elif format is not None and any(entry['format'] != format for entry in manifest['inputs']):
+        differs.append('format')
     if differs:
         raise ValueError(
             f'{out}: holds a set made with other {", ".join(differs)}; name another folder, or start again with '

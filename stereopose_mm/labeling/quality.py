@@ -102,15 +102,22 @@ class GateThresholds:
     max_side_doubt: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.min_quality is not None and not 0 <= self.min_quality <= 1:
-            raise ValueError(f'min_quality takes 0 … 1 or None, got {self.min_quality}')
+        if self.min_quality is not None and not (is_number(self.min_quality) and 0 <= self.min_quality <= 1):
+            raise ValueError(f'thresholds.min_quality takes 0 … 1 or None, got {self.min_quality!r}')
         for name in ('root_depth', 'bone_ratio', 'body_ratio'):
-            low, high = getattr(self, name)
-            if not 0 <= low < high:
-                raise ValueError(f'{name} takes 0 <= least < greatest, got {(low, high)}')
-        for name in ('max_reprojection_error', 'max_joint_excess', 'max_side_doubt'):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f'{name} takes a number of at least 0, got {getattr(self, name)}')
+            value = getattr(self, name)
+            pair = isinstance(value, tuple) and len(value) == 2 and all(map(is_number, value))
+            if not pair or not 0 <= value[0] < value[1]:
+                raise ValueError(f'thresholds.{name} takes 0 <= least < greatest, got {value!r}')
+        for name in ('min_keypoints', 'max_reprojection_error', 'max_joint_excess', 'max_side_doubt'):
+            value = getattr(self, name)
+            if not is_number(value) or not value >= 0:
+                raise ValueError(f'thresholds.{name} takes a number of at least 0, got {value!r}')
+
+
+def is_number(value: object) -> bool:
+    """Whether a setting is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def label_parts(

@@ -38,8 +38,9 @@ def label_with_ray(
     ours = not ray.is_initialized()
     try:
         if ours:
-            options = dict(address=address) if address else dict(num_cpus=workers, include_dashboard=False)
-            ray.init(**options, log_to_driver=False, logging_level='error')
+            # Without an address Ray would look for a cluster first.
+            local = dict(address='local', num_cpus=workers, include_dashboard=False)
+            ray.init(**(dict(address=address) if address else local), log_to_driver=False, logging_level='error')
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ValueError(f'address: no Ray at {address or "this machine"}: {error}') from error
     try:

@@ -24,6 +24,10 @@ from .records import read_annotation_shard, record_name
 from .splits import SPLITS, in_training_split
 
 RECORDS, DONE = '.records', '.done'
+#: What is told of a file, of a shard's besides, and of a shard.
+FILE_ENTRY = dict(bytes=int, sha256=str)
+_SHARD_FILE = dict(FILE_ENTRY, rows=int)
+_NOTE = dict(index=int, people=int, files=dict, rejects=dict, sources=dict)
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,24 @@ def read_note(path: Path) -> dict[str, Any] | None:
         ``sources`` of the labels.
     """
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        note = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return None
+    return note if is_note(note) else None
+
+
+def is_note(note: Any) -> bool:
+    """Whether something is what :func:`read_note` returns."""
+    return wrong_entry(note, _NOTE) is None and all(
+        Path(name).name == name and wrong_entry(told, _SHARD_FILE) is None for name, told in note['files'].items()
+    )
+
+
+def wrong_entry(told: Any, kinds: Mapping[str, type]) -> str | None:
+    """The first key that a dict lacks, or has something of another kind for; None if it has all."""
+    if not isinstance(told, dict):
+        return 'all of it'
+    return next((key for key, kind in kinds.items() if not isinstance(told.get(key), kind)), None)
 
 
 def is_whole(out: Path, note: Mapping) -> bool:

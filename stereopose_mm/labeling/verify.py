@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..files import left_overs
 from .checksums import file_checksum
-from .manifest import MANIFEST, read_manifest, split_rows
+from .manifest import MANIFEST, finished_manifest, read_manifest
 from .shards import shard_files
 from .splits import SPLITS
 from .tables import label_schema, reject_schema
 
 #: Files of a set that only its manifest explains.
-PATTERNS = ('wild3d-*.parquet', 'rejects-*.parquet', '.*.tmp.*')
+PATTERNS = ('wild3d-*.parquet', 'rejects-*.parquet')
 
 
 def verify_labels(out: str | Path) -> list[str]:
@@ -51,7 +52,7 @@ def _wrong_files(out: Path, manifest: Mapping) -> Iterator[str]:
             yield f'{path}: has {path.stat().st_size} bytes, the manifest says {told["bytes"]}'
         elif file_checksum(path) != told['sha256']:
             yield f'{path}: its checksum is not that of the manifest'
-    for path in sorted(path for pattern in PATTERNS for path in out.glob(pattern)):
+    for path in sorted([*left_overs(out), *(path for pattern in PATTERNS for path in out.glob(pattern))]):
         if path.name not in files:
             yield f'{path}: is not in the manifest'
 
@@ -67,12 +68,12 @@ def _wrong_counts(out: Path, manifest: Mapping) -> Iterator[str]:
         if (rows := sum(told['rows'] for told in note['files'].values())) != note['people']:
             yield f'{path}: shard {note["index"]} has {rows} rows for {note["people"]} people'
     people = sum(entry['people'] for entry in manifest['inputs'])
-    for what, count in (('people', manifest['people']), ('people of shards', sum(n['people'] for n in notes))):
-        if count != people:
-            yield f'{path}: has {count} {what}, the inputs {people}'
-    for split in SPLITS:
-        if manifest['labels'][split] != split_rows(notes, split):
-            yield f'{path}: labels.{split} is {manifest["labels"][split]}, the shards have {split_rows(notes, split)}'
+    told = finished_manifest(manifest, notes, manifest['exports'])
+    if told['people'] != people:
+        yield f'{path}: has {told["people"]} people in its shards, the inputs {people}'
+    for key in ('people', 'labels', 'rejects', 'sources'):
+        if manifest[key] != told[key]:
+            yield f'{path}: {key} is {manifest[key]}, the shards have {told[key]}'
 
 
 def _wrong_rows(out: Path, manifest: Mapping) -> Iterator[str]:
@@ -87,17 +88,18 @@ def _wrong_rows(out: Path, manifest: Mapping) -> Iterator[str]:
             except FileNotFoundError:
                 continue
             except (pa.ArrowException, OSError) as error:
-                yield f'{path}: no readable Parquet: {error}'
+                yield f'{path}: no readable Parquet: {str(error).splitlines()[0]}'
                 continue
             expected = reject_schema() if is_reject else label_schema()
             if not schema.equals(expected) or schema.metadata != expected.metadata:
                 yield f'{path}: has other columns than labels have'
             if len(table) != told['rows']:
                 yield f'{path}: has {len(table)} rows, the manifest says {told["rows"]}'
-            if not is_reject:
+            split = next((split for split in SPLITS if name.startswith(f'wild3d-{split}-')), None)
+            if split is not None:
                 ids.append(table.column('id').to_numpy())
                 owners.append(path)
-                images[name.split('-')[1]].append(table.column('image_id').to_numpy())
+                images[split].append(table.column('image_id').to_numpy())
     yield from _repeated(ids, owners)
     both = np.intersect1d(*(np.concatenate([np.zeros(0, np.int64), *images[split]]) for split in SPLITS))
     if len(both):

@@ -22,7 +22,7 @@ from ..datasets.wild3d_files import column_array, info_of, shard_name, shard_row
 from ..datasets.wild3d_files.coco_writer import annotation_lines
 from ..datasets.wild3d_files.parquet_shards import count_rows, open_shard
 from ..datasets.wild3d_files.schema import SCHEMA_VERSION, skeleton_of
-from ..files import whole_file
+from ..files import left_overs, whole_file
 from .checksums import file_checksum
 from .progress import labelling_progress
 from .set_statistics import label_files, read_batches
@@ -92,8 +92,8 @@ def write_webdataset(
             told[-1] |= dict(bytes=path.stat().st_size, sha256=file_checksum(path))
             progress.advance(task, plan.num_images)
     _write_index(out, index | dict(complete=True, shards=told))
-    for left in out.glob('.*.tmp.*'):  # by calls that were killed
-        left.unlink(missing_ok=True)
+    for path in left_overs(out):
+        path.unlink(missing_ok=True)
     return [out / plan.name for plan in plans]
 
 

@@ -52,6 +52,13 @@ def test_sound_data_has_no_problem(check):
     assert report.notes == ['none of the 200 images is there; lifting needs none']
 
 
+def test_bodies_without_legs_have_no_unit_to_check(check):
+    def upper_body(records):
+        records.pose_visible[:, [2, 3, 5, 6]] = 0
+
+    assert check(upper_body).problems == []
+
+
 def wrong_camera(records):
     camera = dict(records.camera_params[1])
     camera['f'] = camera['f'] * 1.1

@@ -12,11 +12,12 @@ from scipy.spatial.transform import Rotation
 
 from stereopose_mm.datasets.wild3d_files import column_array, make_table, read_parquet, write_parquet
 from stereopose_mm.geometry import H36M_17
-from stereopose_mm.labeling import generate_labels
+from stereopose_mm.labeling import LabelConfig, generate_labels
 from stereopose_mm.labeling.annotation_files.sources import SOURCES
 from stereopose_mm.labeling.data_card import write_data_card
 from stereopose_mm.labeling.histogram import Histogram
 from stereopose_mm.labeling.label_sheet import choose_labels, draw_label_sheets
+from stereopose_mm.labeling.manifest import new_manifest, write_manifest
 from stereopose_mm.labeling.set_statistics import gather_statistics, label_files, pose_measures
 from stereopose_mm.labeling.source_terms import SOURCE_TERMS, UNKNOWN, terms_of
 from stereopose_mm.labeling.tables import reject_schema
@@ -161,7 +162,7 @@ def test_what_is_wrong_is_named(made_set, tmp_path):
         write_data_card(tmp_path / 'nothing')
     with pytest.raises(ValueError, match='no such folder'):
         write_data_card(made_set, tmp_path / 'no_images')
-    (made_set / 'manifest.json').write_text(json.dumps(dict(format='wild3d labels', version=1, complete=False)))
+    write_manifest(made_set, new_manifest(LabelConfig(), [], False))
     with pytest.raises(ValueError, match='not finished'):
         write_data_card(made_set)
     (made_set / 'manifest.json').unlink()

@@ -121,8 +121,10 @@ def test_ray_is_asked_for_before_anything_is_written(annotations, tmp_path, monk
     assert not (tmp_path / 'set').exists()
 
 
-def test_ray_makes_the_same_set_though_a_worker_is_killed(annotations, expected, tmp_path):
+def test_ray_makes_the_same_set_though_a_worker_is_killed(annotations, expected, tmp_path, monkeypatch):
     pytest.importorskip('ray.data')
+    # Of a cluster that is not asked for.
+    monkeypatch.setenv('RAY_ADDRESS', '127.0.0.1:1')
     out = tmp_path / 'set'
     killed = []
 

@@ -1,5 +1,6 @@
 # Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,8 @@ from mmengine.runner import Runner
 
 from stereopose_mm.datasets import Wild3dDataset
 from stereopose_mm.datasets.wild3d_files import read_coco, read_parquet
-from stereopose_mm.labeling import LabelConfig, generate_labels, plan_labels, verify_labels
+from stereopose_mm.labeling import LabelConfig, generate, generate_labels, plan_labels, verify_labels, write_data_card
+from stereopose_mm.labeling.quality import GateThresholds
 from stereopose_mm.labeling.splits import in_training_split
 
 from .annotation_files.made_files import person
@@ -153,8 +155,84 @@ def test_nothing_is_written_for_input_that_cannot_be_used(annotations, tmp_path)
 
 def test_folders_with_other_shards_are_refused(annotations, made, tmp_path):
     shutil.copy(next(made.out.glob('wild3d-train-*')), tmp_path)
-    with pytest.raises(ValueError, match='but no manifest.json'):
+    with pytest.raises(ValueError, match='wild3d-train-.*parquet: exists and is no earlier result'):
         generate_labels(annotations, tmp_path, SMALL, restart=True)
+
+
+@pytest.mark.parametrize('name', ['train.json', 'val.json', 'README.md', 'data_card.json', 'data_card', '.records'])
+def test_files_of_others_are_not_replaced(annotations, tmp_path, name):
+    mine = tmp_path / name
+    mine.write_text(annotations[0].read_text())
+    with pytest.raises(ValueError, match=f'{name}: exists and is no earlier result'):
+        generate_labels([mine], tmp_path, SMALL, workers=1, write_json=True)
+    assert list(tmp_path.iterdir()) == [mine] and mine.read_text() == annotations[0].read_text()
+
+
+def test_folders_that_cannot_be_written(annotations, tmp_path):
+    (tmp_path / 'file').touch()
+    for out in (tmp_path / 'file', tmp_path / 'file/set'):
+        with pytest.raises(ValueError, match='file: exists and is not a folder'):
+            generate_labels(annotations, out, SMALL)
+
+
+def test_a_full_disk_is_told(annotations, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('stereopose_mm.labeling.generate.write_records', full)
+    with pytest.raises(ValueError, match='set: cannot be written: .*No space left on device'):
+        generate_labels(annotations, tmp_path / 'set', SMALL)
+
+
+def test_a_set_that_another_run_began_meanwhile_is_left_to_it(annotations, made, tmp_path, monkeypatch):
+    out, writing = tmp_path / 'set', generate._writing
+
+    def comes_second(folder):
+        shutil.copytree(made.out, out)
+        return writing(folder)
+
+    monkeypatch.setattr(generate, '_writing', comes_second)
+    with pytest.raises(ValueError, match='set: another run wrote to it meanwhile'):
+        generate_labels(annotations, out, SMALL.with_options(seed=1))
+    assert checksums(out) == checksums(made.out)
+
+
+def test_a_lock_that_was_taken_away_locks_nothing(tmp_path):
+    path = tmp_path / '.lock'
+    with generate._lock(path) as first:
+        assert generate._lock(path) is None
+        path.unlink()
+        with generate._lock(path) as second:
+            # Who waited for the first file has it now, and must not take it for the folder's.
+            assert not os.path.samestat(os.fstat(first.fileno()), os.fstat(second.fileno()))
+            assert generate._lock(path) is None
+    with generate._lock(path) as third:
+        assert third is not None
+
+
+def test_detections_of_other_lists_of_images_are_not_mixed(tmp_path):
+    walkers = json.loads(write_walkers(tmp_path / 'walkers.json', 6).read_text())
+    lists = []
+    for width in (1280, 1300):
+        lists.append(tmp_path / f'{width}.json')
+        lists[-1].write_text(json.dumps(dict(images=[dict(image, width=width) for image in walkers['images']])))
+    detections = tmp_path / 'detections.json'
+    keys = ('image_id', 'category_id', 'keypoints', 'bbox')
+    detections.write_text(json.dumps([{key: record[key] for key in keys} for record in walkers['annotations']]))
+    done = generate_labels([detections], tmp_path / 'set', SMALL, lists[0], workers=1)
+    assert done.manifest['people'] == 6 and not done.manifest['rejects']
+    with pytest.raises(ValueError, match='made with other image_list; '):
+        generate_labels([detections], tmp_path / 'set', SMALL, lists[1], workers=1)
+    with pytest.raises(ValueError, match='made with other format; '):
+        generate_labels([detections], tmp_path / 'set', SMALL, lists[0], 'coco', workers=1)
+
+
+def test_a_set_without_a_label_is_a_set(annotations, tmp_path):
+    nothing = LabelConfig(thresholds=GateThresholds(min_quality=1.0))
+    done = generate_labels(annotations[:1], tmp_path / 'set', nothing, workers=1, write_json=True)
+    assert done.manifest['labels'] == dict(train=0, val=0) and done.manifest['exports'] == {}
+    assert verify_labels(done.out) == []
+    assert '| quality below 1.000 | 150 | 100.0% |' in write_data_card(done.out).read_text()
 
 
 def test_plan_is_near_what_comes(made, annotations):

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stereopose_mm.labeling import LabelConfig, generate_labels, verify_labels
+from stereopose_mm.labeling import LabelConfig, generate_labels, verify_labels, write_data_card
 from stereopose_mm.labeling.checksums import file_checksum
 
 from .made_sets import write_walkers
@@ -93,6 +93,46 @@ def test_rows_are_checked_themselves(out):
     ])  # fmt: skip
     rewrite(out, path, train)
     assert any('is in both splits' in line for line in verify_labels(out))
+
+
+@pytest.mark.parametrize(
+    ('change', 'key'),
+    [
+        (lambda m: m.pop('complete'), 'complete'),
+        (lambda m: m.pop('exports'), 'exports'),
+        (lambda m: m.update(shards='abc'), 'shards'),
+        (lambda m: m['shards'][0].pop('files'), 'shards'),
+        (lambda m: m['shards'][0]['files'].update({'../a.parquet': dict(rows=0, bytes=1, sha256='')}), 'shards'),
+        (lambda m: next(iter(m['shards'][0]['files'].values())).pop('rows'), 'shards'),
+        (lambda m: m['exports'].update({'a.json': 3}), 'exports'),
+        (lambda m: m['inputs'][0].pop('sha256'), 'inputs'),
+        (lambda m: m['settings'].update(train_share=0.5), 'config_hash'),
+    ],
+)
+def test_a_manifest_that_was_changed_is_refused(out, change, key):
+    manifest = json.loads((out / 'manifest.json').read_text())
+    change(manifest)
+    (out / 'manifest.json').write_text(json.dumps(manifest))
+    for use in (verify_labels, write_data_card, lambda out: generate_labels([out.parent / 'a.json'], out)):
+        (out.parent / 'a.json').write_text('{}')
+        with pytest.raises(ValueError, match=f'manifest.json: {key} is not as it was written'):
+            use(out)
+
+
+def test_counts_are_checked_against_the_shards(out):
+    manifest = json.loads((out / 'manifest.json').read_text())
+    manifest['rejects']['crowd'] = 5
+    manifest['labels']['val'] += 1
+    (out / 'manifest.json').write_text(json.dumps(manifest))
+    assert [line.split(' is ')[0] for line in verify_labels(out)] == [
+        f'{out / "manifest.json"}: labels', f'{out / "manifest.json"}: rejects',
+    ]  # fmt: skip
+
+
+def test_what_killed_runs_left_is_told(out):
+    left = out / '.wild3d-train-00000-of-00003.7-0123abcd.tmp.parquet'
+    left.write_bytes(b'PAR1')
+    assert verify_labels(out) == [f'{left}: is not in the manifest']
 
 
 def test_unfinished_and_unknown_folders(out, tmp_path):

@@ -152,6 +152,13 @@ def test_broken_exif_is_rejected_or_not_looked_at(tmp_path, exif):
         assert (found.problem[0], found.origin[0]) == ('', 'prior')
 
 
+def test_a_large_photograph_has_no_broken_exif(tmp_path, monkeypatch):
+    photograph(tmp_path / 'a.jpg', orientation=1)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 200_000)
+    found = find_cameras(one(), CameraPrior(), tmp_path)
+    assert (found.problem[0], found.origin[0]) == ('', 'prior')
+
+
 def test_focal_length_of_no_lens_is_broken_exif(tmp_path):
     photograph(tmp_path / 'a.jpg', focal=60000)
     assert find_cameras(one(), CameraPrior(), tmp_path).problem[0].startswith('broken EXIF: a field of view of')
@@ -188,6 +195,18 @@ def test_config_file_has_the_defaults(project_root):
         ('thresholds = dict(min_quality=2)', 'min_quality takes'),
         ('lifters = dict(body=dict())', 'lifters takes config and checkpoint'),
         ('shard_size = ', 'no readable config'),
+        ('seed = 2**63', r'seed takes a whole number below 2\*\*63'),
+        ("train_share = '0.8'", "train_share takes a number from 0 to 1, got '0.8'"),
+        ('min_score = True', 'min_score takes a number from 0 to 1, got True'),
+        ("camera = dict(fov_deg='55')", "camera.fov_deg takes degrees between 0 and 180, got '55'"),
+        ('camera = None', 'camera takes a dict, got None'),
+        ("camera = dict(exif='no')", "camera.exif takes True or False, got 'no'"),
+        ('camera = dict(image_size=640)', 'camera.image_size takes width and height in pixels, got 640'),
+        ('camera = dict(image_size=(640.5, 480))', 'camera.image_size takes width and height'),
+        ('lifters = None', 'lifters takes a dict'),
+        ('lifters = dict(coco=None)', 'lifters takes config and checkpoint for .*, got coco: None'),
+        ('lifters = dict(coco=dict(config=5))', 'lifters takes config and checkpoint'),
+        ('label_models = 5', 'label_models takes the name of a file, got 5'),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, text, message):
@@ -196,11 +215,30 @@ def test_wrong_settings_are_named(tmp_path, text, message):
         load_label_config(tmp_path / 'settings.py')
 
 
+def test_settings_hold_in_another_folder(tmp_path, monkeypatch):
+    shipped = LabelConfig()
+    for name, file in zip(('a.py', 'a.pth'), shipped.lifter_files('coco'), strict=True):
+        (tmp_path / name).symlink_to(file)
+    (tmp_path / 'models.json').symlink_to(shipped.label_model_file)
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = LabelConfig(
+        lifters=dict(coco=dict(config='a.py', checkpoint='a.pth'), h36m={}), label_models='models.json'
+    )
+    absolute = config.with_absolute_files()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    assert absolute.settings() == shipped.settings()
+    with pytest.raises(ValueError, match='no such file: a.py'):
+        config.settings()
+
+
 def test_hash_tells_all_settings_apart():
     changed = [
         dict(), dict(seed=1), dict(fov_deg=60.0), dict(exif=False), dict(thresholds=GateThresholds(min_quality=0.3)),
         dict(train_share=0.7), dict(given=Camera(500.0, 500.0, 320.0, 240.0, 640, 480)), dict(shard_size=100),
     ]  # fmt: skip
+    whole, floats = (LabelConfig().with_options(fov_deg=n, train_share=k) for n, k in ((60, 1), (60.0, 1.0)))
+    assert config_hash(whole.settings()) == config_hash(floats.settings())
     hashes = {config_hash(LabelConfig().with_options(**options).settings()) for options in changed}
     assert len(hashes) == len(changed)
     assert json.loads(json.dumps(LabelConfig().settings())) == LabelConfig().settings()

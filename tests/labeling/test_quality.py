@@ -207,10 +207,14 @@ def test_the_least_quality_is_the_models_unless_told(model):
 
 
 def test_wrong_thresholds_and_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r'min_quality takes 0 … 1 or None, got 2'):
+    with pytest.raises(ValueError, match=r'thresholds.min_quality takes 0 … 1 or None, got 2'):
         GateThresholds(min_quality=2)
     with pytest.raises(ValueError, match='root_depth takes 0 <= least < greatest'):
         GateThresholds(root_depth=(3, 1))
+    with pytest.raises(ValueError, match='thresholds.bone_ratio takes 0 <= least < greatest, got 3'):
+        GateThresholds(bone_ratio=3)
+    with pytest.raises(ValueError, match="thresholds.min_keypoints takes a number of at least 0, got '4'"):
+        GateThresholds(min_keypoints='4')
     file = tmp_path / 'models.json'
     with pytest.raises(ValueError, match='models.json: cannot be read as JSON'):
         load_label_model('coco', file)

@@ -105,7 +105,7 @@ def test_goes_on_where_it_was_cut_short(made_set, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write(made_set)
     out = made_set.parent / 'tar'
-    (out / '.wild3d-train-00002-of-00003.1.tmp.tar').write_bytes(b'killed')
+    (out / '.wild3d-train-00002-of-00003.1-0123abcd.tmp.tar').write_bytes(b'killed')
     made.clear()
     paths = write(made_set)
     assert made == ['wild3d-train-00002-of-00003.tar', 'wild3d-val-00000-of-00001.tar']

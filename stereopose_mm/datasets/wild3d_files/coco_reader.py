@@ -80,20 +80,17 @@ def _load(path: Path) -> COCO:
         raise ValueError(f'{path}: info.wild3d_version is {version!r}; takes {SCHEMA_VERSION}')
     _by_id(dataset.get('images') or [], 'images', str(path))
     _by_id(dataset['annotations'], 'annotations', str(path))
+    _by_id(dataset.get('categories') or [], 'categories', str(path))
     for index, entry in enumerate(dataset['annotations']):
-        if not isinstance(entry.get('image_id'), int):
-            raise ValueError(
-                f'{path}: annotations[{index}].image_id is {entry.get("image_id")!r}; takes a whole number'
-            )
+        for key in ('image_id', 'category_id'):
+            if not isinstance(entry.get(key), int):
+                raise ValueError(f'{path}: annotations[{index}].{key} is {entry.get(key)!r}; takes a whole number')
     for key in ('images', 'categories'):
-        dataset.setdefault(key, [])
+        dataset[key] = dataset.get(key) or []
     coco = COCO()
     coco.dataset = dataset
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco.createIndex()
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'{path}: categories or annotations lack {error}') from error
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
     return coco
 
 
@@ -116,16 +113,18 @@ def _by_id(entries: list, key: str, path: str) -> dict:
 
 def _person_category(categories: list, skeleton: str | None, path: str) -> tuple[int | None, str]:
     """Id of the category with keypoints, None for all of them, and the name of its keypoint set."""
-    with_keypoints = [c for c in categories if isinstance(c, dict) and c.get('keypoints')]
+    with_keypoints = [c for c in categories if c.get('keypoints')]
     if len(with_keypoints) > 1:
         names = [c.get('name') for c in with_keypoints]
         raise ValueError(f'{path}: categories takes one with keypoints, has {names}')
     category = with_keypoints[0].get('id') if with_keypoints else None
     if skeleton is not None:
         return category, get_skeleton(skeleton).name
-    names = tuple(with_keypoints[0]['keypoints']) if with_keypoints else ()
+    names = with_keypoints[0]['keypoints'] if with_keypoints else ()
+    if not isinstance(names, list | tuple):
+        raise ValueError(f'{path}: categories.keypoints takes a list of names, is {names!r}')
     for known in SKELETONS.values():
-        if names == known.joint_names:
+        if tuple(names) == known.joint_names:
             return category, known.name
     raise ValueError(
         f'{path}: categories.keypoints is {list(names)}, no keypoint set that is known: name one of '
@@ -249,7 +248,7 @@ class _Reader:
             where = f'camera of image {self.annotations[index]["image_id"]}'
         if own is None or isinstance(own, dict):
             return where, own
-        if own not in cameras:
+        if not isinstance(own, int | str) or own not in cameras:
             raise ValueError(f'{self.path}: {where} is {own!r}, which cameras does not have')
         return f'{where} {own!r}', cameras[own]
 

@@ -135,6 +135,8 @@ def _columns(data: np.ndarray, path: str) -> tuple[list[str], np.ndarray, np.nda
         if len(set(lengths)) > 1:
             raise ValueError(f'{path}: file names, 2D and 3D have {lengths} entries; takes as many of each')
         records = list(zip(*parts, strict=True))
+    elif not data.size:
+        raise ValueError(f'{path}: holds no record')
     elif data.ndim == 2 and data.shape[1] > 3 and data.shape[1] % 5 == 1 and data.dtype.kind in 'UO':
         num = (data.shape[1] - 1) // 5
         try:

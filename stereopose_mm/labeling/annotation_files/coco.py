@@ -214,6 +214,9 @@ def _person_category(categories: Any, path: Path) -> tuple[tuple, list[str]]:
     names = people[0].get('keypoints') or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f'{path}: categories.keypoints takes a list of names, is {names!r:.100}')
+    ids = tuple(record_id(c.get('id')) for c in people)
+    if None in ids:
+        raise ValueError(f'{path}: categories takes a number or text as id, has {people[ids.index(None)].get("id")!r}')
     names = ['_'.join(name.lower().split()) for name in names]
     # CrowdPose's head is MMPose's top_head.
-    return tuple(record_id(c.get('id')) for c in people), ['head' if name == 'top_head' else name for name in names]
+    return ids, ['head' if name == 'top_head' else name for name in names]

@@ -131,7 +131,8 @@ class _Window:
             except RecursionError:
                 self._fail('nested too deeply')
             except json.JSONDecodeError as error:
-                if self.ended or error.pos < len(self.text) - _TAIL:
+                # Text that does not end yet is told of where it begins.
+                if self.ended or (error.pos < len(self.text) - _TAIL and not error.msg.startswith('Unterminated')):
                     self._fail(error.msg)
             except ValueError as error:  # a number of thousands of digits
                 self._fail(str(error))
@@ -175,7 +176,8 @@ class _Window:
 
     def _more(self) -> None:
         try:
-            chunk = self.file.read(_CHUNK)
+            # As much again as there is: decoding a long value from its start each time then takes twice its time.
+            chunk = self.file.read(max(_CHUNK, len(self.text) - self.pos))
         except UnicodeDecodeError as error:
             raise _JsonError(f'no readable JSON: no UTF-8: {error.reason}') from error
         self.ended = not chunk

@@ -13,6 +13,7 @@ from .sources import ANNOTATED_SCORES, MIN_SCORE, Source
 
 #: What can be wrong with a record; a problem's text is one of these, a colon and the details.
 PROBLEMS = (
+    'unusable name',  # of the record or its image: too long, or no text that a file can have
     'crowd',  # stands for several people
     'duplicate id',  # an earlier record has it
     'no such image',  # the file, or the folder of images, has none of its id
@@ -29,6 +30,8 @@ MIN_KEYPOINTS = 4
 # No pixel, whatever the image's size, and no score.
 _MAX_NUMBER = 1e6
 _NUMBERS = {int, float}
+# Characters: no path is longer.
+_LONGEST_NAME = 4096
 
 
 class Person(NamedTuple):
@@ -62,6 +65,7 @@ def is_unmarked(keypoints: Any) -> bool:
 
 def to_annotations(people: Sequence[Person], source: Source) -> Annotations:
     """People of a source as arrays; those with a problem have zeros in theirs."""
+    people = [_named(person) for person in people]
     problems = [person.problem or _problem(person, source) for person in people]
     values = _rows([p.keypoints for p in people], problems, 3 * len(source.keypoints)).reshape(len(people), -1, 3)
     boxes = _rows([p.bbox or (0, 0, 0, 0) for p in people], problems, 4)
@@ -98,6 +102,22 @@ def to_annotations(people: Sequence[Person], source: Source) -> Annotations:
         person_score=np.array(person_score, np.float32),
         problem=np.array(problems, str),
     )
+
+
+def _named(person: Person) -> Person:
+    """A person with names that tables can hold, and told where they are others."""
+    record, file_name = _plain(person.record), _plain(person.file_name)
+    if (record, file_name) == (person.record, person.file_name):
+        return person
+    which = 'record' if record != person.record else 'file_name'
+    return person._replace(record=record, file_name=file_name, problem=f'unusable name: {which}')
+
+
+def _plain(name: str) -> str:
+    """A name without what no file name has: the null character, halves of surrogate pairs, thousands of letters."""
+    if len(name) > _LONGEST_NAME:
+        name = name[:100] + '…'
+    return name.encode('utf-8', 'replace').decode().replace('\0', '?')
 
 
 def _problem(person: Person, source: Source) -> str:

@@ -105,8 +105,8 @@ def mpii_box(center: Any, scale: Any) -> list | None:
     try:
         side = MPII_PIXELS * scale
         return [center[0] - 1 - side / 2, center[1] - 1 + _MPII_DOWN * scale - side / 2, side, side]
-    except TypeError:
-        return [*center, scale, scale]  # no numbers, which the checks name
+    except (TypeError, OverflowError):
+        return [*center, scale, scale]  # no numbers, or beyond all floats, which the checks name
 
 
 class AicList(RecordList):
@@ -133,12 +133,19 @@ class AicList(RecordList):
         for name, keypoints in people.items():
             box = boxes.get(name)
             if isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box):
-                box = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+                box = [box[0], box[1], _difference(box[2], box[0]), _difference(box[3], box[1])]
             if isinstance(keypoints, list):
                 keypoints = list(keypoints)
                 keypoints[2::3] = [_AIC_FLAGS.get(f, f) if type(f) in (int, float) else f for f in keypoints[2::3]]
             problem = f'duplicate id: {image}' if again else ''
             yield Person(f'{image}/{name}', keypoints, box, f'{image}.jpg', (0, 0), 'aic', problem=problem)
+
+
+def _difference(high: float, low: float) -> float:
+    try:
+        return high - low
+    except OverflowError:  # a whole number beyond all floats
+        return float('inf')
 
 
 class ResultList(RecordList):

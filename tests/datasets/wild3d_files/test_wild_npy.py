@@ -171,6 +171,7 @@ def put(row, place, value):
         (lambda: np.array([['a'] + ['x'] * 85]), r'record 0 holds what is no number'),
         (lambda: np.array(7, object), r'is an array \(\) of object; takes N rows of file name'),
         (lambda: np.empty(0, object), r'holds no record'),
+        (lambda: np.empty((0, 86), object), r'holds no record'),
     ],
 )
 def test_other_forms_are_refused(tmp_path, make, message):

@@ -11,6 +11,7 @@ from scipy.io import savemat
 
 from stereopose_mm.labeling.annotation_files import PROBLEMS, SOURCES, read_annotations
 from stereopose_mm.labeling.annotations import Annotations
+from stereopose_mm.labeling.records import read_annotation_shard, write_annotations
 from tests.labeling.annotation_files.made_files import coco, person, record, write, write_mpii_mat
 
 
@@ -45,6 +46,8 @@ BAD = {
     'no image': ({'image_id': None}, 'no such image: None'),
     'crowd': ({'iscrowd': 1}, 'crowd'),
     'duplicate': ({'id': 1}, 'duplicate id: 1'),
+    'half a surrogate pair as name': ({'id': 'a\ud800'}, 'unusable name: record'),
+    'null character in its name': ({'id': 'a\0'}, 'unusable name: record'),
     'far outside': ({'keypoints': _with(0, -321)}, 'outside the image: nose at (-321, 100)'),
 }
 
@@ -58,7 +61,7 @@ def test_a_bad_record_is_named_and_empty(case: str, tmp_path: Path):
     assert file.num_people == len(people) == 3
     assert people.problem.tolist() == ['', problem, '']
     assert problem.split(':')[0] in PROBLEMS
-    assert people.record[1] == str(changes.get('id', 2))
+    assert people.record[1] == ('a?' if problem.startswith('unusable') else str(changes.get('id', 2)))
     assert people.file_name[1] == ('' if problem.startswith('no such image') else 'a/one.jpg')
     for name in ('keypoints', 'visibility', 'scores', 'bbox'):
         assert not getattr(people, name)[1].any()
@@ -121,13 +124,37 @@ def test_bad_mpii_records(tmp_path: Path):
         {**good, 'joints': [[100, float('nan')]] * 16},
         {**good, 'joints': [[100]] * 16},
         {**good, 'center': [-1, -1]},
+        {**good, 'scale': 10**400},
+        {**good, 'center': [10**400, 5]},
     ]
     people = next(iter(read_annotations(write(tmp_path / 'mpii.json', records))))
     assert people.problem.tolist() == [
         '', 'wrong number of keypoints: 36 values, takes 48', 'empty box: 0 x 0',
         'not finite: bbox takes four numbers', 'not finite: right_ankle',
-        'wrong number of keypoints: 32 values, takes 48', '',
+        'wrong number of keypoints: 32 values, takes 48', '', 'not finite: bbox', 'not finite: bbox',
     ]  # fmt: skip
+
+
+def test_bad_aic_records(tmp_path: Path):
+    boxes = {'human1': [90, 80, 150, 200], 'human2': [1.5, 2, 10**400, 3], 'human3': [1, 2, 3]}
+    keypoints = dict.fromkeys(boxes, person(14, 1))
+    one = {'image_id': 'abc', 'human_annotations': boxes, 'keypoint_annotations': keypoints}
+    people = next(iter(read_annotations(write(tmp_path / 'aic.json', [one, one]))))
+    bad = ['', 'not finite: bbox', 'not finite: bbox takes four numbers']
+    assert people.problem.tolist() == bad + ['duplicate id: abc'] * 3
+
+
+def test_names_that_no_file_can_have(tmp_path: Path):
+    names = ['dir/ä b.jpg', 'a\ud800.jpg', 'a\0.jpg', 'data:image/png;base64,' + 'A' * 100_000]
+    images = [{'id': n, 'file_name': name, 'width': 640, 'height': 480} for n, name in enumerate(names)]
+    content = coco([record(n, image_id=n) for n in range(4)], images=images)
+    people = next(iter(read_annotations(write(tmp_path / 'a.json', content))))
+    assert people.problem.tolist() == [''] + ['unusable name: file_name'] * 3
+    assert people.file_name[:3].tolist() == ['dir/ä b.jpg', 'a?.jpg', 'a?.jpg']
+    # Arrays of text are as wide as the longest.
+    assert people.file_name.nbytes < 4 * 200 * 4
+    write_annotations(people, tmp_path / 'people.parquet')
+    assert read_annotation_shard(tmp_path / 'people.parquet').file_name.tolist() == people.file_name.tolist()
 
 
 def test_bad_mat_records(tmp_path: Path):

@@ -82,6 +82,30 @@ def test_batches_are_parts_of_the_whole(tmp_path: Path):
     np.testing.assert_allclose(joined.keypoints[marked], flags[..., :2][marked], rtol=1e-6)
 
 
+def test_values_of_any_length(tmp_path: Path):
+    long = record(1, segmentation={'counts': 'x' * 3_500_000})
+    path = write(tmp_path / 'long.json', coco([long, record(2)], info={'thumbnail': 'y' * 3_000_000}))
+    assert [batch.record.tolist() for batch in read_annotations(path)] == [['1', '2']]
+    path.write_text(path.read_text()[:-3_000_000])
+    with pytest.raises(ValueError, match='cut short'):
+        read_annotations(path)
+
+
+def test_a_long_value_is_not_decoded_again_and_again(tmp_path: Path, monkeypatch):
+    path = write(tmp_path / 'long.json', {'images': {str(n): n for n in range(20_000)}})
+    monkeypatch.setattr(json_stream, '_CHUNK', 64)
+    seen = []
+
+    class Window(json_stream._Window):
+        def _more(self):
+            seen.append(len(self.text) - self.pos)
+            super()._more()
+
+    monkeypatch.setattr(json_stream, '_Window', Window)
+    assert len(_collect(path)['images']) == 20_000
+    assert sum(seen) < 4 * path.stat().st_size
+
+
 def test_memory_is_that_of_a_batch(tmp_path: Path):
     entry = record(0, caption='x' * 10000)
     path = tmp_path / 'large.json'

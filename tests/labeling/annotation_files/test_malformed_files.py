@@ -24,6 +24,10 @@ MALFORMED = {
     'two images of one id': (coco([], images=[{'id': 4, 'file_name': n} for n in 'ab']), r'images\[1\]\.id is 4'),
     'categories no list': (coco([], categories={'id': 1}), 'categories takes'),
     'no person': (coco([], categories=[{'id': 1, 'name': 'dog'}]), 'categories has no person'),
+    'person without id': (
+        coco([record(1)], categories=[{'name': 'person'}]),
+        'categories takes a number or text as id',
+    ),
     'unknown keypoints': (coco([], FOREIGN), 'categories.keypoints is'),
     'keypoints tell nothing': (coco([record(1, keypoints=person(14))], None), 'categories.keypoints is missing'),
     'empty dict': ({}, 'images is missing'),
