@@ -48,12 +48,49 @@ def existing_path(text):
     return text
 
 
+def add_camera(parser, fov_help):
+    """Add --camera, or --fov instead, and --camera-name."""
+    lens = parser.add_mutually_exclusive_group()
+    lens.add_argument(
+        '--camera', type=existing_file, metavar='FILE', help="OpenCV YAML or JSON, MMPose pkl, COLMAP's cameras.txt"
+    )
+    lens.add_argument('--fov', type=degrees, metavar='DEG', help=fov_help)
+    parser.add_argument('--camera-name', metavar='NAME', help='which camera of the file, where it has several')
+
+
+def add_lifter(parser):
+    """Add --config, --checkpoint and --device."""
+    parser.add_argument('--config', metavar='CFG', help='config of a lifter (default: the shipped one)')
+    parser.add_argument('--checkpoint', metavar='PTH', help='checkpoint of a lifter (default: the shipped one)')
+    parser.add_argument('--device', default='cpu', help='where to run, for example cuda (default: %(default)s)')
+
+
+def add_keypoints_meaning(parser, where=''):
+    """Add --skeleton and --min-score."""
+    parser.add_argument(
+        '--skeleton',
+        choices=('coco', 'h36m', 'mpi_inf_3dhp'),
+        default='coco',
+        help=f'what the keypoints are{where} (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--min-score',
+        type=float,
+        default=0.1,
+        metavar='S',
+        help='keypoints scored below it count as missing (default: %(default)s)',
+    )
+
+
 def _stop(signum, frame):
     sys.exit(128 + signum)
 
 
 def run(function, *args):
     """Call a command's function and return its exit status: 2 for input that cannot be used, 130 for an interrupt."""
+    if sys.stdout.errors == 'strict' and hasattr(sys.stdout, 'reconfigure'):
+        # A file's name may have characters that the terminal has not.
+        sys.stdout.reconfigure(errors='backslashreplace')
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         function(*args)

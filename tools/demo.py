@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from _arguments import OneLineParser, count, degrees, existing_file, existing_path, run
+from _arguments import OneLineParser, add_camera, add_keypoints_meaning, add_lifter, count, existing_path, run
 
 SAVE = ('video', 'json', 'npz', 'bvh', 'gltf', 'html')
 
@@ -41,44 +41,13 @@ def parse_args(argv):
         metavar='KINDS',
         help=f'what to write, of {",".join(SAVE)} (default: video,json,npz); for photographs, video means pictures',
     )
-    people = parser.add_argument_group('people in 2D')
-    people.add_argument(
-        '--det', nargs='+', metavar='CFG', help='person detector of MMDet: config or alias, and checkpoint; whole_image'
-    )
-    people.add_argument(
-        '--pose2d', nargs='+', metavar='CFG', help='2D model of MMPose: config or alias, and checkpoint; default: human'
-    )
-    people.add_argument(
-        '--keypoints',
-        type=existing_path,
-        metavar='FILE',
-        help='2D keypoints instead: COCO, OpenPose, AlphaPose, MMPose or Ultralytics files, or NPZ',
-    )
-    people.add_argument('--keypoint-format', metavar='NAME', help='their format (default: told from the content)')
-    people.add_argument(
-        '--skeleton',
-        choices=('coco', 'h36m', 'mpi_inf_3dhp'),
-        default='coco',
-        help='what the keypoints are, where their file does not tell (default: %(default)s)',
-    )
-    people.add_argument('--min-score', type=float, default=0.1, metavar='S', help='below, a keypoint counts as missing')
+    add_people(parser.add_argument_group('people in 2D'))
     view = parser.add_argument_group('camera')
-    lens = view.add_mutually_exclusive_group()
-    lens.add_argument(
-        '--camera', type=existing_file, metavar='FILE', help="OpenCV YAML or JSON, MMPose pkl, COLMAP's cameras.txt"
-    )
-    lens.add_argument('--fov', type=degrees, metavar='DEG', help='horizontal field of view')
-    view.add_argument('--camera-name', metavar='NAME', help='which camera of the file')
+    add_camera(view, 'horizontal field of view (default: from a photograph, or a guess)')
     view.add_argument('--ground', action='store_true', help='world coordinates on the ground, from the feet')
-    frames = parser.add_argument_group('frames')
-    frames.add_argument('--every', type=count, default=1, metavar='N', help='take each N-th frame')
-    frames.add_argument('--max-frames', type=count, metavar='N', help='stop after N frames')
-    frames.add_argument('--free-bones', action='store_true', help='let bone lengths change from frame to frame')
-    frames.add_argument('--smooth', action='store_true', help='smooth joints over time (One-Euro filter)')
+    add_frames(parser.add_argument_group('frames'))
     running = parser.add_argument_group('running')
-    running.add_argument('--config', metavar='CFG', help='config of a lifter (default: the shipped one)')
-    running.add_argument('--checkpoint', metavar='PTH', help='checkpoint of a lifter (default: the shipped one)')
-    running.add_argument('--device', default='cpu', help='where to run, for example cuda (default: %(default)s)')
+    add_lifter(running)
     running.add_argument('--half', action='store_true', help='2D networks in half precision, on a GPU')
     running.add_argument('--batch-size', type=count, default=8, metavar='N', help='frames that 2D networks see at once')
     running.add_argument('--restart', action='store_true', help='do not go on with an interrupted run')
@@ -86,6 +55,30 @@ def parse_args(argv):
     for flag in ('det', 'pose2d'):
         args[flag], args[f'{flag}_weights'] = one_or_two(parser, f'--{flag}', args[flag])
     return args
+
+
+def add_people(group):
+    group.add_argument(
+        '--det', nargs='+', metavar='CFG', help='person detector of MMDet: config or alias, and checkpoint; whole_image'
+    )
+    group.add_argument(
+        '--pose2d', nargs='+', metavar='CFG', help='2D model of MMPose: config or alias, and checkpoint; default: human'
+    )
+    group.add_argument(
+        '--keypoints',
+        type=existing_path,
+        metavar='FILE',
+        help='2D keypoints instead: COCO, OpenPose, AlphaPose, MMPose or Ultralytics files, or NPZ',
+    )
+    group.add_argument('--keypoint-format', metavar='NAME', help='their format (default: told from the content)')
+    add_keypoints_meaning(group, ', where their file does not tell')
+
+
+def add_frames(group):
+    group.add_argument('--every', type=count, default=1, metavar='N', help='take each N-th frame')
+    group.add_argument('--max-frames', type=count, metavar='N', help='stop after N frames')
+    group.add_argument('--free-bones', action='store_true', help='let bone lengths change from frame to frame')
+    group.add_argument('--smooth', action='store_true', help='smooth joints over time (One-Euro filter)')
 
 
 def demo(args):

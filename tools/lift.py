@@ -3,7 +3,7 @@
 
 import sys
 
-from _arguments import OneLineParser, degrees, existing_file, pixels, run
+from _arguments import OneLineParser, add_camera, add_keypoints_meaning, add_lifter, existing_file, pixels, run
 
 
 def parse_args(argv):
@@ -23,30 +23,9 @@ def parse_args(argv):
     source.add_argument(
         '--image-size', nargs=2, type=pixels, metavar=('W', 'H'), help='size of the images, where there are none'
     )
-    lens = parser.add_mutually_exclusive_group()
-    lens.add_argument(
-        '--camera', type=existing_file, metavar='FILE', help="OpenCV YAML or JSON, MMPose pkl, COLMAP's cameras.txt"
-    )
-    lens.add_argument(
-        '--fov', type=degrees, metavar='DEG', help='horizontal field of view (default: from EXIF data, or a guess)'
-    )
-    parser.add_argument('--camera-name', metavar='NAME', help='which camera of the file, where it has several')
-    parser.add_argument(
-        '--skeleton',
-        choices=('coco', 'h36m', 'mpi_inf_3dhp'),
-        default='coco',
-        help='what the keypoints are (default: %(default)s)',
-    )
-    parser.add_argument('--config', metavar='CFG', help='config of a lifter (default: the shipped one)')
-    parser.add_argument('--checkpoint', metavar='PTH', help='checkpoint of a lifter (default: the shipped one)')
-    parser.add_argument('--device', default='cpu', help='where to run, for example cuda (default: %(default)s)')
-    parser.add_argument(
-        '--min-score',
-        type=float,
-        default=0.1,
-        metavar='S',
-        help='keypoints scored below it count as missing (default: %(default)s)',
-    )
+    add_camera(parser, 'horizontal field of view (default: from EXIF data, or a guess)')
+    add_keypoints_meaning(parser)
+    add_lifter(parser)
     parser.add_argument('--no-pictures', dest='pictures', action='store_false', help='write the poses only')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
     return parser.parse_args(argv)

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..geometry import get_skeleton
 
-# No pixel and no score; the squares of larger numbers would overflow.
-_MAX_NUMBER = 1e6
+#: No pixel and no score is more; the squares of larger numbers would overflow.
+MAX_NUMBER = 1e6
 
 
 @dataclass
@@ -141,7 +141,7 @@ def parse_detections(data: Any, skeleton: str) -> Detections:
                 image_id = _image_id(record.get('image_id'))
                 name = _file_name(record.get('file_name')) or names.get(image_id)
                 score, track = record.get('score'), record.get('track_id')
-                score = float(score) if _is_number(score) and abs(score) <= _MAX_NUMBER else None
+                score = float(score) if _is_number(score) and abs(score) <= MAX_NUMBER else None
                 track = track if type(track) is int and track >= 0 else None
                 numbers, box = _numbers(record.get('keypoints'), num_keypoints), _coco_box(record.get('bbox'))
                 people[index] = numbers, image_id, name, score, box, track, None
@@ -189,7 +189,7 @@ def _numbers(values: Any, num_keypoints: int) -> list[float]:
         raise ValueError(f'keypoints: takes {count} numbers, x, y and score of {num_keypoints} keypoints, got {got}')
     for position, value in enumerate(values):
         # Python's JSON reader lets NaN and Infinity through.
-        if not _is_number(value) or not -_MAX_NUMBER <= value <= _MAX_NUMBER:
+        if not _is_number(value) or not -MAX_NUMBER <= value <= MAX_NUMBER:
             what = f'{"x y score".split()[position % 3]} of keypoint {position // 3}'
             raise ValueError(f'keypoints: {what} takes a finite number of at most a million, got {_short(value)}')
     return values
@@ -199,7 +199,7 @@ def _coco_box(values: Any) -> list[float]:
     """Left, top, right, bottom; NaN for what is no box, which lifting can do without."""
     if not isinstance(values, list) or len(values) != 4:
         return [np.nan] * 4
-    if not all(_is_number(value) and abs(value) <= _MAX_NUMBER for value in values):
+    if not all(_is_number(value) and abs(value) <= MAX_NUMBER for value in values):
         return [np.nan] * 4
     left, top, width, height = values
     return [left, top, left + width, top + height]
@@ -244,7 +244,7 @@ def _from_npz(path: Path, num_keypoints: int) -> Detections:
     if scores.shape != (n, num_keypoints):
         raise ValueError(f'{names[0]}: takes {(n, num_keypoints)}, got {scores.shape}')
     for name, values in (('keypoints', keypoints), ('scores', scores[..., None])):
-        bad = ~(np.abs(values) <= _MAX_NUMBER).all(-1)
+        bad = ~(np.abs(values) <= MAX_NUMBER).all(-1)
         if bad.any():
             record, joint = np.argwhere(bad)[0]
             raise ValueError(
@@ -255,7 +255,7 @@ def _from_npz(path: Path, num_keypoints: int) -> Detections:
     boxes = _float_array('bboxes', arrays.get('bboxes', np.full((n, 4), np.nan)))
     if boxes.shape != (n, 4):
         raise ValueError(f'bboxes: takes {(n, 4)}, got {boxes.shape}')
-    if (np.abs(boxes) > _MAX_NUMBER).any():
+    if (np.abs(boxes) > MAX_NUMBER).any():
         raise ValueError('bboxes: takes numbers of at most a million, or NaN for none')
     tracks, frames = (_counts(name, arrays, n) for name in ('track', 'frame'))
     tracks = [None if track is not None and track < 0 else track for track in tracks]

@@ -10,16 +10,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-from .image_files import read_image_size
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+from .image_files import IMAGE_SUFFIXES, read_image, read_image_size, unicode_name
 
 _URL = re.compile(r'(rtsps?|rtmp|https?|udp|tcp)://', re.IGNORECASE)
 _WEBCAM = re.compile(r'webcam(?::(\d+))?', re.IGNORECASE)
@@ -95,7 +93,7 @@ class FrameSource:
     """
 
     def __init__(self, reader: _Reader, every: int, start: int, max_frames: int | None, prefetch: int):
-        self._reader, self._limit = reader, max_frames
+        self._reader = reader
         self.kind, self.name, self.path = reader.kind, reader.name, reader.path
         self.names = getattr(reader, 'names', None)
         self.width, self.height, self.frame_rate = reader.width, reader.height, reader.frame_rate
@@ -223,12 +221,23 @@ def open_frames(
     Raises:
         ValueError: If there is no such source, or it holds no frame that can be read; names it.
     """
-    for name, value, least in (('every', every, 1), ('start', start, 0), ('prefetch', prefetch, 1)):
-        if value < least:
-            raise ValueError(f'{name}: takes {least} or more, got {value}')
+    check_choice(every, start)
+    if prefetch < 1:
+        raise ValueError(f'prefetch: takes 1 or more, got {prefetch}')
     if max_frames is not None and max_frames < 1:
         raise ValueError(f'max_frames: takes 1 or more, or None for all, got {max_frames}')
     return FrameSource(_open_reader(source, pixels), every, start, max_frames, prefetch)
+
+
+def check_choice(every: int, start: int) -> None:
+    """Check which frames of a source are asked for; see :func:`open_frames`.
+
+    Raises:
+        ValueError: If one is too small, or no whole number.
+    """
+    for name, value, least in (('every', every, 1), ('start', start, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f'{name}: takes a whole number of at least {least}, got {value}')
 
 
 def _open_reader(source: str | Path, pixels: bool) -> _Reader:
@@ -259,9 +268,9 @@ class _ImageReader:
 
     def __init__(self, paths: list[Path], kind: str, path: Path):
         self.paths, self.kind, self.path = paths, kind, path
-        self.name = path.resolve().name if kind == 'folder' else path.stem
+        self.name = unicode_name(path.resolve().name if kind == 'folder' else path.stem)
         self.num_frames = len(paths)
-        self.names = [image.name for image in paths]
+        self.names = [unicode_name(image.name) for image in paths]
         self.warnings: list[str] = []
         self.size_changes: list[tuple[int, int, int]] = []
         self.width, self.height = self._first_size()
@@ -269,7 +278,10 @@ class _ImageReader:
     @classmethod
     def of_folder(cls, folder: Path) -> _ImageReader:
         """The images of a folder, in natural order."""
-        images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+        try:
+            images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+        except OSError as error:
+            raise ValueError(f'{folder}: cannot be read: {error.strerror or error}') from error
         if not images:
             raise ValueError(f'{folder}: has no images; takes {", ".join(IMAGE_SUFFIXES)}')
         return cls(sorted(images, key=lambda path: _natural(path.name)), 'folder', folder)
@@ -282,13 +294,13 @@ class _ImageReader:
         for number in range(-(-start // every) * every, self.num_frames, every):
             path = self.paths[number]
             try:
-                image = _read_image(path)
+                image = read_image(path)
             except ValueError as error:
                 if self.kind == 'image':
                     raise
                 self.warnings.append(f'{error}; left out')
                 continue
-            yield Frame(image, number, float(number), path.name, path)
+            yield Frame(image, number, float(number), self.names[number], path)
 
     def _first_size(self) -> tuple[int, int]:
         """Size of the first image whose header can be read."""
@@ -332,28 +344,6 @@ class _WebcamReader:
             number += 1
             image = self._capture.read()[1]
         self.warnings.append(f'{self.name}: no more pictures after {number}')
-
-
-def _read_image(path: Path) -> np.ndarray:
-    """``(H, W, 3)`` uint8 BGR, the right way up."""
-    # OpenCV does not turn WebP.
-    image = None if path.suffix.lower() == '.webp' else _decode_with_opencv(path)
-    if image is not None:
-        return image
-    try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened).convert('RGB')
-            return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f'{path}: no readable image: {error}') from error
-
-
-def _decode_with_opencv(path: Path) -> np.ndarray | None:
-    try:
-        # Not imread, which cannot take every file name on every system.
-        return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        return None
 
 
 def _natural(name: str) -> tuple[list[tuple[bool, int | str]], str]:

@@ -8,9 +8,12 @@ import re
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from PIL import ExifTags, Image
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
 
-_SUFFIXES = ('.jpg', '.png', '.jpeg')
+#: Suffixes of photographs, in small letters.
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
 class ImageFolder:
@@ -55,7 +58,7 @@ class ImageFolder:
 
     def _by_id(self, image_id: int | str) -> Path | None:
         padded = f'{image_id:012d}' if isinstance(image_id, int) else image_id
-        for suffix in ('', *_SUFFIXES):
+        for suffix in ('', *IMAGE_SUFFIXES):
             found = self._by_name(padded + suffix)
             if found is not None:
                 return found
@@ -70,9 +73,20 @@ class ImageFolder:
         ids: dict[str, list[Path]] = {}
         for path in sorted(self.path.iterdir()):
             number = re.search(r'(?:^|_)0*(\d+)$', path.stem)
-            if number and path.suffix.lower() in _SUFFIXES:
+            if number and path.suffix.lower() in IMAGE_SUFFIXES:
                 ids.setdefault(number[1], []).append(path)
         return ids
+
+
+def image_stem(file: str) -> str:
+    """File name without the suffix of an image: ``'a.b'`` of ``'a.b.jpg'`` and of itself."""
+    stem, dot, suffix = file.rpartition('.')
+    return stem if dot + suffix.lower() in IMAGE_SUFFIXES else file
+
+
+def unicode_name(name: str) -> str:
+    """Name of a file as it can be written and shown: its bytes need not be UTF-8, those of JSON and of pages must."""
+    return os.fsencode(name).decode('utf-8', 'replace')
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
@@ -90,3 +104,32 @@ def read_image_size(path: Path) -> tuple[int, int]:
             return image.size[::-1] if turned else image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path}: no readable image: {error}') from error
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a photograph.
+
+    Returns:
+        ``(H, W, 3)`` uint8 BGR, the right way up as EXIF says.
+
+    Raises:
+        ValueError: If the file is no readable image; names it.
+    """
+    # OpenCV does not turn WebP.
+    image = None if path.suffix.lower() == '.webp' else _decode_with_opencv(path)
+    if image is not None:
+        return image
+    try:
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened).convert('RGB')
+            return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f'{path}: no readable image: {error}') from error
+
+
+def _decode_with_opencv(path: Path) -> np.ndarray | None:
+    try:
+        # Not imread, which cannot take every file name on every system.
+        return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        return None

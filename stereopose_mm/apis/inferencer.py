@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
@@ -24,10 +23,10 @@ from mmpose.structures import PoseDataSample, split_instances
 
 from ..files import whole_file
 from ..geometry import DEFAULT_FOV_DEG, Camera, PoseSequence
-from .camera_files import read_camera
+from .camera_files import check_image_size, read_camera
 from .clips.cameras import CameraSource
 from .clips.lift import lift_frames
-from .frame_source import Frame, open_frames
+from .frame_source import Frame, check_choice, open_frames
 from .lifting import init_lifter
 from .pose2d import TopDownEstimator
 from .tracking import PersonTracker
@@ -164,7 +163,7 @@ class StereoPoseInferencer(Pose3DInferencer):
             raise ValueError(f'batch_size: takes 1 or more, got {batch_size}')
         pre, _, draw, post = self._dispatch_kwargs(**kwargs)
         with ExitStack() as stack:
-            frames = self._open(inputs, pre.pop('every', 1), pre.pop('start', 0), stack)
+            frames = self._open(inputs, pre.get('every', 1), pre.pop('start', 0), stack)
             suffix = Path(draw.get('vis_out_dir') or '').suffix
             if suffix and not self._video_input:
                 raise ValueError(f'vis_out_dir: takes a folder for images, got {draw["vis_out_dir"]}')
@@ -182,6 +181,7 @@ class StereoPoseInferencer(Pose3DInferencer):
         frames: Iterable[Frame],
         batch_size: int = 1,
         *,
+        every: int = 1,
         bboxes: Sequence[np.ndarray] | None = None,
         bbox_thr: float = 0.3,
         nms_thr: float = 0.3,
@@ -192,6 +192,18 @@ class StereoPoseInferencer(Pose3DInferencer):
     ) -> Iterator[tuple[list[Frame], PoseSequence]]:
         """Find the people of each batch of frames, number them and lift them.
 
+        Args:
+            frames: The frames.
+            batch_size: How many at a time.
+            every: Step of their numbers.
+            bboxes: People's boxes ``(n, 4)`` of each frame, pixels. Default: the detector finds them.
+            bbox_thr: People scored below it are left out.
+            nms_thr: Of two boxes that overlap more, only the better one is kept.
+            camera: See :meth:`__call__`; so are ``fov`` and ``tracking``.
+            fov: Degrees.
+            tracking: Whether to number people.
+            min_score: Keypoints scored below it count as missing.
+
         Yields:
             Frames, and the poses on them.
         """
@@ -199,26 +211,15 @@ class StereoPoseInferencer(Pose3DInferencer):
             camera, fov = self._camera, self._fov
         given_camera = _checked_camera(camera, fov)
         cameras = CameraSource(given_camera, fov)
-        tracker = PersonTracker() if (self._video_input if tracking is None else tracking) else None
+        tracker = PersonTracker(every=every) if (self._video_input if tracking is None else tracking) else None
         self.pose2d_model.bbox_thr, self.pose2d_model.nms_thr = bbox_thr, nms_thr
-        frames, given, warned = iter(frames), None if bboxes is None else iter(bboxes), False
+        frames, given = iter(frames), None if bboxes is None else iter(bboxes)
         while batch := list(islice(frames, batch_size)):
             boxes = None if given is None else list(islice(given, len(batch)))
             people = self.pose2d_model.predict([frame.image for frame in batch], boxes)
             tracks = [np.full(len(p), -1) if tracker is None else tracker.update(p) for p in people]
-            for frame in batch:
-                _check_size(given_camera, frame)
-            photographs = [None if self._video_input else frame.path for frame in batch]
-            of_frames = [
-                cameras.camera(*frame.image.shape[1::-1], path) for frame, path in zip(batch, photographs, strict=True)
-            ]
-            if cameras.num_guessed and not warned:
-                warned = True
-                warnings.warn(
-                    f'nothing tells the focal length: took a horizontal field of view of {DEFAULT_FOV_DEG:g} degrees. '
-                    'Depth scales with the focal length: give camera or fov if you can.',
-                    stacklevel=3,
-                )
+            for frame in batch if given_camera is not None else ():
+                check_image_size(given_camera, *frame.size, 'camera', frame.name)
             yield (
                 batch,
                 lift_frames(
@@ -227,11 +228,23 @@ class StereoPoseInferencer(Pose3DInferencer):
                     [frame.name for frame in batch],
                     people=people,
                     tracks=tracks,
-                    cameras=of_frames,
+                    cameras=self._cameras(batch, cameras),
                     skeleton=self.pose2d_model.skeleton,
                     min_score=min_score,
                 ),
             )
+
+    def _cameras(self, batch: Sequence[Frame], source: CameraSource) -> list[Camera]:
+        """The camera of each frame; warns of the first that is guessed."""
+        had_guessed = source.num_guessed > 0
+        cameras = [source.camera(*frame.size, None if self._video_input else frame.path) for frame in batch]
+        if source.num_guessed and not had_guessed:
+            warnings.warn(
+                f'nothing tells the focal length: took a horizontal field of view of {DEFAULT_FOV_DEG:g} degrees. '
+                'Depth scales with the focal length: give camera or fov if you can.',
+                stacklevel=4,
+            )
+        return cameras
 
     def forward(self, sequence: PoseSequence, frames: Sequence[Frame]) -> list[PoseDataSample]:
         """Data samples of the frames of a lifted batch."""
@@ -279,7 +292,7 @@ class StereoPoseInferencer(Pose3DInferencer):
         pictures = []
         for frame, sample in zip(inputs, preds, strict=True):
             found = sample.pred_instances
-            camera = _single(sample.metainfo['camera'])
+            camera = sample.metainfo['camera'][0]
             picture = draw_lift_picture(
                 frame.image, found.keypoints_2d, found.keypoints_cam, camera, found.keypoint_scores_2d
             )
@@ -325,6 +338,9 @@ class StereoPoseInferencer(Pose3DInferencer):
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
         if not isinstance(inputs, (str, Path)):
+            check_choice(every, start)
+            if not isinstance(inputs, Iterable):
+                raise ValueError(f'inputs: takes a path, an array, or a list of these, got {inputs!r}')
             return _listed_frames(list(inputs), every, start)
         source = stack.enter_context(open_frames(inputs, every=every, start=start))
         self._video_input = source.kind in ('video', 'stream')
@@ -418,17 +434,3 @@ def _checked_camera(camera: Camera | str | Path | None, fov: float | None) -> Ca
     if camera is not None and (not isinstance(camera, Camera) or camera.batch_size is not None):
         raise ValueError(f'camera: takes one Camera or the path of its file, got {camera!r}')
     return camera
-
-
-def _check_size(camera: Camera | None, frame: Frame) -> None:
-    height, width = frame.image.shape[:2]
-    if camera is not None and (camera.width, camera.height) != (width, height):
-        raise ValueError(
-            f'camera: is for images of {camera.width:g} x {camera.height:g} px, but {frame.name} is {width} x {height}'
-        )
-
-
-def _single(camera: Camera) -> Camera:
-    """One camera of plain numbers from a batch of one."""
-    values = [getattr(camera, name).item() for name in ('fx', 'fy', 'cx', 'cy', 'width', 'height')]
-    return Camera(*values, None if camera.distortion is None else torch.as_tensor(camera.distortion[0]))

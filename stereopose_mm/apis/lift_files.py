@@ -17,6 +17,7 @@ from torch import nn
 
 from ..geometry import DEFAULT_FOV_DEG, Camera, get_skeleton
 from .detections import Detections, read_detections
+from .image_files import read_image
 from .lifting import LiftResult, init_lifter, lift_keypoints, shipped_lifter
 from .result_files import PICTURE_FOLDER, check_output, new_results, write_poses
 from .views import View, cameras_of_people, make_views
@@ -168,12 +169,7 @@ def _draw(folder: Path, found: Detections, views: list[View], result: LiftResult
 
 
 def _read_image(path: Path, camera: Camera) -> np.ndarray:
-    try:
-        image = cv2.imread(str(path))
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError(f'{path}: no readable image')
+    image = read_image(path)
     if image.shape[:2] != (camera.height, camera.width):
         raise ValueError(f'{path}: {image.shape[1]} x {image.shape[0]} px, but its header says otherwise')
     return image

@@ -110,7 +110,8 @@ class TopDownEstimator:
             ValueError: If an image or its boxes have another shape.
         """
         for index, image in enumerate(images):
-            if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            good = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+            if not good or not image.size:
                 got = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
                 raise ValueError(f'images: takes (H, W, 3) uint8 arrays, image {index} is {got}')
         people: list[People2D] = [People2D.none()] * len(images)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,7 +55,8 @@ class PersonTracker:
     def reset(self) -> None:
         """Forget everybody; numbers start from 0."""
         self._next = 0
-        self._of_source: dict[int, int] = {}
+        # By the source's number, and how many people had it before on the same frame.
+        self._of_source: dict[tuple[int, int], int] = {}
         self._numbers = np.zeros(0, np.int64)
         self._rows = {name: np.zeros((0, *shape)) for name, shape in _STATE.items()}
 
@@ -62,7 +64,8 @@ class PersonTracker:
         """Number the people of the next frame; call it for empty frames too.
 
         Args:
-            people: n people. Where they come with track numbers, those are kept, as consecutive numbers.
+            people: n people. Where they come with track numbers, those are kept, as consecutive numbers. Of people on
+                one frame with the same number, only the first can be that person; the others get numbers of their own.
 
         Returns:
             ``(n,)`` int64, from 0 in order of appearance; a number is never given to another person.
@@ -89,7 +92,7 @@ class PersonTracker:
         """All that is remembered, as numbers and lists that JSON holds without loss."""
         return {
             'next': self._next,
-            'of_source': [list(pair) for pair in self._of_source.items()],
+            'of_source': [[*key, number] for key, number in self._of_source.items()],
             'numbers': self._numbers.tolist(),
             **{name: rows.tolist() for name, rows in self._rows.items()},
         }
@@ -106,7 +109,7 @@ class PersonTracker:
         try:
             numbers = np.array(state['numbers'], np.int64).reshape(-1)
             next_number = int(state['next'])
-            of_source = {int(key): int(value) for key, value in state['of_source']}
+            of_source = {(int(key), int(before)): int(number) for key, before, number in state['of_source']}
             rows = {
                 name: np.array(state[name], np.float64).reshape(len(numbers), *shape) for name, shape in _STATE.items()
             }
@@ -117,12 +120,14 @@ class PersonTracker:
         self._next, self._of_source, self._numbers, self._rows = next_number, of_source, numbers, rows
 
     def _number_by_source(self, tracks: np.ndarray) -> np.ndarray:
-        numbers = np.empty(len(tracks), np.int64)
+        numbers, seen = np.empty(len(tracks), np.int64), Counter()
         for row, source in enumerate(np.asarray(tracks).tolist()):
-            if source not in self._of_source:
-                self._of_source[source] = self._next
+            key = source, seen[source]
+            seen[source] += 1
+            if key not in self._of_source:
+                self._of_source[key] = self._next
                 self._next += 1
-            numbers[row] = self._of_source[source]
+            numbers[row] = self._of_source[key]
         return numbers
 
     def _predict(self) -> None:

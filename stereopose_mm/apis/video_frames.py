@@ -17,6 +17,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from .frame_source import Frame
+from .image_files import unicode_name
 
 # Cover pictures of music files are video tracks with this mark.
 _ATTACHED_PICTURE = 0x400
@@ -50,7 +51,8 @@ class VideoReader:
         self.kind = 'stream' if live else 'video'
         self.path = None if live else Path(source)
         url = urlsplit(source) if live else None
-        self.name = self.path.stem if url is None else PurePosixPath(url.path).stem or url.hostname or 'stream'
+        name = self.path.stem if url is None else PurePosixPath(url.path).stem or url.hostname or 'stream'
+        self.name = unicode_name(name)
         self.warnings: list[str] = []
         self.size_changes: list[tuple[int, int, int]] = []
         self._container = self._open()

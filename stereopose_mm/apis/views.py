@@ -121,7 +121,7 @@ def _exif_camera(path: Path) -> Camera | None:
 
 
 def _name(path: Path | None, found: Detections, row: int, taken: set[str]) -> str:
-    """Name of an image's picture: the image's stem, made unique."""
+    """Name of an image's picture."""
     name, image_id = found.file_names[row], found.image_ids[row]
     if path is not None:
         stem = path.stem
@@ -129,6 +129,16 @@ def _name(path: Path | None, found: Detections, row: int, taken: set[str]) -> st
         stem = PurePosixPath(name.replace('\\', '/')).stem
     else:
         stem = str(found.records[row] if image_id is None else image_id)
+    return picture_name(stem, taken)
+
+
+def picture_name(stem: str, taken: set[str]) -> str:
+    """Name of the file to draw an image to: the image's stem, made unique.
+
+    Args:
+        stem: Of the image's name.
+        taken: Names given so far, in small letters without suffix; this one is added.
+    """
     for character in '/\\\0':
         stem = stem.replace(character, '_')
     stem = stem.encode('utf-8', 'replace')[:200].decode('utf-8', 'ignore') or 'image'

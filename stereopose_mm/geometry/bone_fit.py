@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .joint_rotations import bone_lengths
 from .pose_sequence import PoseSequence
 from .skeletons import H36M_17, H36M_COCO, mapping_matrix
 
@@ -66,9 +67,7 @@ class BoneLengthEstimate:
             raise ValueError(f'uncertainty: takes {poses.shape[:2]}, got {np.shape(uncertainty)}')
         parent, child = np.array(BONES).T
         variance = np.square(_believed(np.asarray(uncertainty, np.float64)))
-        self._add(
-            np.linalg.norm(poses[:, child] - poses[:, parent], axis=-1), 1 / (variance[:, parent] + variance[:, child])
-        )
+        self._add(bone_lengths(poses), 1 / (variance[:, parent] + variance[:, child]))
 
     def _add(self, lengths: np.ndarray, weights: np.ndarray) -> None:
         """Take in ``(N, 16)`` lengths and weights."""
@@ -134,8 +133,7 @@ def estimate_bone_lengths(keypoints_cam: np.ndarray, weights: np.ndarray | None 
     if poses.ndim != 3 or poses.shape[1:] != (17, 3) or weights.shape != poses.shape[:2]:
         raise ValueError(f'takes keypoints_cam (N, 17, 3) and weights (N, 17), got {poses.shape} and {weights.shape}')
     parent, child = np.array(BONES).T
-    lengths = np.linalg.norm(poses[:, child] - poses[:, parent], axis=-1)
-    estimate._add(lengths, np.minimum(weights[:, parent], weights[:, child]))
+    estimate._add(bone_lengths(poses), np.minimum(weights[:, parent], weights[:, child]))
     return estimate.lengths()
 
 

@@ -90,7 +90,7 @@ def estimate_ground(
         ankle_height: Metres.
 
     Raises:
-        ValueError: For wrong shapes, or if no pose can be used.
+        ValueError: For wrong shapes, if no pose can be used, or if no foot is near the plane that fits best.
     """
     poses, weights = _checked(keypoints_cam, weights)
     body_up = _body_up(poses, weights, max_tilt)
@@ -102,6 +102,8 @@ def estimate_ground(
         up, height, kept, spanned = _fit(feet, weights, up, body_up, max_tilt, ankle_height)
     distance = feet @ up + height - ankle_height
     on_plane = kept > 0
+    if not on_plane.any():
+        raise ValueError('keypoints_cam: the feet are on no common plane')
     share = float(weights[on_plane].sum() / weights.sum())
     rotation = _world_axes(up)
     return Ground(rotation, np.array([0, 0, height]), share, float(np.median(np.abs(distance[on_plane]))), spanned)

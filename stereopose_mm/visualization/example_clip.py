@@ -370,13 +370,6 @@ def wave_and_turn() -> Motion:
     t = clip_times()
     x, z = 1.05, -3.95
     facing = curve(t, [(2.15, -46), (3.35, 6)], 0.12)
-    feet = []
-    for outwards, leave in ((1, 2.30), (-1, 2.82)):
-        holds = []
-        for land, go, yaw, centre in ((-5, leave, -46, (x, z)), (leave + 0.42, 50, 6, (x + 0.03, z - 0.02))):
-            side = turn(0, 0, yaw) @ [0.115 * outwards, 0, 0]
-            holds.append(Foothold(land, go, (centre[0] + side[0], centre[1] + side[2]), yaw + 13 * outwards))
-        feet.append(foot_path(t, holds, lift=0.05))
     # Weight goes over the foot that stands: forth (towards the left foot), height.
     weight = curve(
         t,
@@ -390,34 +383,6 @@ def wave_and_turn() -> Motion:
     breath = np.sin(2 * np.pi * 0.3 * t)
     greets = curve(t, [(0.15, 0), (0.65, 1), (1.85, 1), (2.45, 0)], 0.05)
     beat = greets * np.sin(2 * np.pi * 1.7 * (t - 0.45))
-    right = arm_path(
-        t,
-        [
-            (0.05, *_HANGING),
-            (0.62, (0.92, 0.16, 0.50), 92, (0.15, 1, 0.25)),
-            (1.85, (0.92, 0.16, 0.50), 88, (0.15, 1, 0.25)),
-            (2.15, (0.55, -0.55, 0.5), 84, (-0.2, 0.6, 0.8)),
-            (2.62, *_HANGING),
-            (2.95, (0.15, -1, -0.16), 16, (-0.3, 0.2, 1)),
-            (3.45, *_HANGING),
-        ],
-    )
-    right = ArmPath(
-        right.upper + 0.10 * beat[:, None] * [0, 1, 0],
-        right.bend - 6 * beat,
-        right.towards + 0.52 * beat[:, None] * [1, 0, 0],
-    )
-    left = arm_path(
-        t,
-        [
-            (0.2, (0.16, -1, 0.02), 18, (-0.3, 0.2, 1)),
-            (1.2, (0.20, -1, -0.06), 24, (-0.3, 0.2, 1)),
-            (2.1, (0.16, -1, 0.02), 18, (-0.3, 0.2, 1)),
-            (2.6, (0.20, -1, -0.16), 20, (-0.3, 0.2, 1)),
-            (3.0, (0.16, -1, 0.18), 26, (-0.3, 0.2, 1)),
-            (3.5, (0.16, -1, 0.03), 18, (-0.3, 0.2, 1)),
-        ],
-    )
     # Turns of pelvis, spine, chest and head ahead of the feet, and the nod at the end.
     lead = curve(
         t,
@@ -438,13 +403,61 @@ def wave_and_turn() -> Motion:
     return Motion(
         pelvis=np.stack([ground[:, 0], height, ground[:, 1]], -1),
         facing=facing,
-        feet=tuple(feet),
-        arms=(left, right),
+        feet=_turning_feet(t, x, z),
+        arms=(_waiting_arm(t), _waving_arm(t, beat)),
         pelvis_turn=np.stack([2 + zero, 3.0 * weight, lead[:, 0]], -1),
         spine_turn=np.stack([-1 + 0.5 * breath, -3.5 * weight + 3 * greets, lead[:, 1]], -1),
         chest_turn=np.stack([1 - breath, -1.5 * weight + 2 * greets, lead[:, 2] - 1.5 * beat], -1),
         head_turn=np.stack([lead[:, 4], 2 * weight - 4 * greets + 1.5 * beat, lead[:, 3]], -1),
         knees_out=0.05 + zero,
+    )
+
+
+def _turning_feet(t: np.ndarray, x: float, z: float) -> tuple[FootPath, FootPath]:
+    """Feet of somebody at (x, z) who turns by two steps, the left one first."""
+    feet = []
+    for outwards, leave in ((1, 2.30), (-1, 2.82)):
+        holds = []
+        for land, go, yaw, centre in ((-5, leave, -46, (x, z)), (leave + 0.42, 50, 6, (x + 0.03, z - 0.02))):
+            side = turn(0, 0, yaw) @ [0.115 * outwards, 0, 0]
+            holds.append(Foothold(land, go, (centre[0] + side[0], centre[1] + side[2]), yaw + 13 * outwards))
+        feet.append(foot_path(t, holds, lift=0.05))
+    return tuple(feet)
+
+
+def _waving_arm(t: np.ndarray, beat: np.ndarray) -> ArmPath:
+    """The right arm, which goes up, follows the ``beat`` ``(F,)`` of the wave, and swings back with the turn."""
+    arm = arm_path(
+        t,
+        [
+            (0.05, *_HANGING),
+            (0.62, (0.92, 0.16, 0.50), 92, (0.15, 1, 0.25)),
+            (1.85, (0.92, 0.16, 0.50), 88, (0.15, 1, 0.25)),
+            (2.15, (0.55, -0.55, 0.5), 84, (-0.2, 0.6, 0.8)),
+            (2.62, *_HANGING),
+            (2.95, (0.15, -1, -0.16), 16, (-0.3, 0.2, 1)),
+            (3.45, *_HANGING),
+        ],
+    )
+    return ArmPath(
+        arm.upper + 0.10 * beat[:, None] * [0, 1, 0],
+        arm.bend - 6 * beat,
+        arm.towards + 0.52 * beat[:, None] * [1, 0, 0],
+    )
+
+
+def _waiting_arm(t: np.ndarray) -> ArmPath:
+    """The left arm, which hangs, and swings with the turn."""
+    return arm_path(
+        t,
+        [
+            (0.2, (0.16, -1, 0.02), 18, (-0.3, 0.2, 1)),
+            (1.2, (0.20, -1, -0.06), 24, (-0.3, 0.2, 1)),
+            (2.1, (0.16, -1, 0.02), 18, (-0.3, 0.2, 1)),
+            (2.6, (0.20, -1, -0.16), 20, (-0.3, 0.2, 1)),
+            (3.0, (0.16, -1, 0.18), 26, (-0.3, 0.2, 1)),
+            (3.5, (0.16, -1, 0.03), 18, (-0.3, 0.2, 1)),
+        ],
     )
 
 

@@ -626,3 +626,26 @@ def test_without_pixels_a_stream_without_index_is_decoded(tmp_path):
         container.mux(stream.encode())
     with open_frames(path, pixels=False) as frames:
         assert [frame.image is not None for frame in frames] == [True] * 5
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    def refuses(folder):
+        raise PermissionError(13, 'Permission denied', str(folder))
+
+    monkeypatch.setattr('pathlib.Path.iterdir', refuses)
+    with pytest.raises(ValueError, match=f'{tmp_path}: cannot be read: Permission denied'):
+        open_frames(tmp_path)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='names of files are Unicode there')
+def test_names_that_are_no_unicode(tmp_path, clip):
+    """Results are UTF-8: a name has to be one that can be written."""
+    name = os.fsdecode(b'caf\xe9')
+    cv2.imwrite(str(tmp_path / 'a.png'), picture(5))
+    os.rename(tmp_path / 'a.png', tmp_path / f'{name}.png')
+    frames, source = read(tmp_path)
+    assert source.names == [frames[0].name] == ['caf\ufffd.png']
+    assert frames[0].path.read_bytes()
+    os.link(clip, tmp_path / f'{name}.mp4')
+    frames, source = read(tmp_path / f'{name}.mp4', max_frames=1)
+    assert source.name == 'caf\ufffd' and frames[0].name == 'caf\ufffd_000000'

@@ -176,6 +176,12 @@ def test_input_errors(inferencer, video, folder):
         list(inferencer([noise_images(1)[0], video]))
     with pytest.raises(ValueError, match='inputs: takes arrays and paths of images, item 0 is a int'):
         list(inferencer([3]))
+    for nothing in (None, 5):
+        with pytest.raises(ValueError, match='inputs: takes a path, an array, or a list of these, got'):
+            list(inferencer(nothing))
+    for image in (np.zeros((50, 60), np.uint8), np.zeros((50, 60, 3)), np.zeros((0, 0, 3), np.uint8)):
+        with pytest.raises(ValueError, match=r'images: takes \(H, W, 3\) uint8 arrays, image 0 is'):
+            list(inferencer(image))
     with pytest.raises(ValueError, match='vis_out_dir: takes a folder for images'):
         list(inferencer(str(folder), vis_out_dir='a.mp4'))
     with pytest.raises(ValueError, match="unknown argument {'colour'}"):
@@ -198,3 +204,22 @@ def test_a_lifter_of_other_keypoints(models):
     assert person['valid'] and np.shape(person['keypoints_cam']) == (17, 3)
     # Its spine and head top are none of COCO's.
     assert person['keypoint_scores_2d'][7] == person['keypoint_scores_2d'][10] == 0
+
+
+def test_lists_take_every_and_start_as_sources_do(inferencer):
+    images = noise_images(4)
+    chosen = people_of(inferencer(images, every=2, start=1, return_datasamples=True))
+    assert [sample.metainfo['frame_id'] for sample in chosen] == [2]
+    for wrong in ({'every': 0}, {'every': 1.5}, {'start': -1}):
+        with pytest.raises(ValueError, match='takes a whole number of at least'):
+            list(inferencer(images, **wrong))
+
+
+def test_memory_of_people_counts_the_frames_left_out(inferencer, video, monkeypatch):
+    from stereopose_mm.apis import inferencer as module
+
+    steps = []
+    tracker = module.PersonTracker
+    monkeypatch.setattr(module, 'PersonTracker', lambda *a, **k: steps.append(k.get('every', 1)) or tracker(*a, **k))
+    list(inferencer(video, every=2))
+    assert steps == [2]

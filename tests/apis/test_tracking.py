@@ -195,3 +195,17 @@ def test_bad_arguments_and_states_are_named():
     with pytest.raises(ValueError, match='has no velocity'):
         tracker.load_state_dict({k: v for k, v in state.items() if k != 'velocity'})
     assert tracker.state_dict() == state
+
+
+def test_a_number_given_twice_on_a_frame_is_two_people():
+    """Else smoothing and export, which take one pose of a person a frame, would fail."""
+    people = together(person(200), person(600), person(900))
+
+    def frame(tracks):
+        return People2D(people.keypoints, people.scores, people.bboxes, people.bbox_scores, np.array(tracks))
+
+    tracker = PersonTracker()
+    assert tracker.update(frame([5, 5, 8])).tolist() == [0, 1, 2]
+    again = PersonTracker()
+    again.load_state_dict(json.loads(json.dumps(tracker.state_dict())))
+    assert again.update(frame([8, 5, 5])).tolist() == [2, 0, 1]

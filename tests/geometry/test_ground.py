@@ -157,3 +157,10 @@ def test_moving_the_camera_up_moves_only_its_height(pitch, by):
 def test_nothing_to_estimate_from(poses, weights, message):
     with pytest.raises(ValueError, match=message):
         estimate_ground(poses, weights)
+
+
+def test_feet_on_no_common_plane_are_an_error():
+    """Two people, one high up on the other side: each is too far from the plane between them."""
+    poses = walkers(1, 1) + np.array([[[-4.0, 3, 0]], [[3.0, -4, 0]]])
+    with pytest.raises(ValueError, match='the feet are on no common plane'):
+        estimate_ground(poses)

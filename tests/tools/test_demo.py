@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import runpy
 import shutil
 import signal
 import subprocess
@@ -226,3 +227,21 @@ def test_a_street_through_models_of_mmdet_and_mmpose(shared_data, demo, tmp_path
     assert {p.name for p in (tmp_path / 'out').iterdir()} == {
         'video.mp4', 'poses3d.json', 'viewer.html', 'summary.json',
     }  # fmt: skip
+
+
+def test_the_kinds_of_results_are_those_of_the_package(project_root, monkeypatch):
+    """The command names them itself, so that it need not load the package to read its arguments."""
+    from stereopose_mm.apis.clips.outputs import SAVE
+
+    monkeypatch.syspath_prepend(project_root / 'tools')
+    assert runpy.run_path(str(project_root / 'tools/demo.py'))['SAVE'] == SAVE
+
+
+def test_a_terminal_without_the_letters_of_a_name(long_walk, demo, tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONIOENCODING', 'ascii:strict')
+    done = demo(
+        long_walk / 'walk.mp4', '--keypoints', long_walk / 'walk.npz', '--skeleton', 'h36m', '--fov', 60,
+        '--max-frames', 2, '--save', 'json', '--out', tmp_path / 'gehört ☃',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 'geh\\xf6rt' in done.stdout

@@ -59,6 +59,7 @@ def run(project_root, tmp_path, monkeypatch, capsys):
 
     def run_tool(*arguments):
         monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend((project_root / TOOL).parent)
         monkeypatch.setattr(sys, 'argv', ['mocap2npz.py', *arguments])
         with pytest.raises(SystemExit) as stopped:
             runpy.run_path(str(project_root / TOOL), run_name='__main__')

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from numbers import Integral
 from pathlib import Path
 
 import cv2
@@ -23,18 +25,27 @@ from ...version import __version__
 from ...visualization import ClipPainter, ViewerMedia, concatenate_videos, draw_lift_picture
 from ..camera_files import check_image_size, read_camera
 from ..frame_source import FrameSource, open_frames
-from ..keypoint_files import read_keypoints
+from ..image_files import unicode_name
+from ..keypoint_files import KeypointFile
 from ..lift_files import load_lifter
 from ..lifting import shipped_lifter
 from ..tracking import PersonTracker
+from ..views import picture_name
 from .cameras import CameraSource
 from .finish import ClipFinisher
-from .outputs import PICTURE_FOLDER, SAVE, VIDEO_FILE, ResultWriter, check_output, write_summary
+from .inputs import read_frame_keypoints, version_of
+from .outputs import PICTURE_FOLDER, SAVE, SUMMARY_FILE, VIDEO_FILE, ResultWriter, check_output, write_summary
 from .stages import PICTURE_SIZE, FinishStage, LiftStage
 from .store import ClipStore
 
 # Frames whose people are lifted together where no 2D network bounds them.
 _FILE_BATCH = 64
+# Options that may name files.
+_FILES = (
+    'source', 'keypoints', 'camera', 'config', 'checkpoint', 'det', 'det_weights', 'pose2d', 'pose2d_weights',
+)  # fmt: skip
+# Results of which one run may write more than the next, by suffix.
+_SEVERAL = {'.mp4': 'video', '.png': 'video', '.bvh': 'bvh', '.glb': 'gltf'}
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,7 @@ class _Job:
         self.out, self.options = out, options
         self.source, self.save = str(source), tuple(kind for kind in SAVE if kind in save) if save else ()
         self.warnings: list[str] = []
+        self.keypoints: KeypointFile | None = None
         self._check_numbers()
         check_output(out, tuple(save))
         with self._open() as frames:
@@ -159,7 +171,7 @@ class _Job:
         if not (math.isfinite(options['min_score']) and options['min_score'] >= 0):
             raise ValueError(f'min_score: takes a number of at least 0, got {options["min_score"]}')
         for name in ('every', 'batch_size', 'max_frames'):
-            if options[name] is not None and options[name] < 1:
+            if options[name] is not None and not (isinstance(options[name], Integral) and options[name] >= 1):
                 raise ValueError(f'{name}: takes a whole number of at least 1, got {options[name]}')
         if options['fov'] is not None and not 0 < options['fov'] < 180:
             raise ValueError(f'fov: takes degrees between 0 and 180, got {options["fov"]:g}')
@@ -184,14 +196,9 @@ class _Job:
             check_image_size(given, frames.width, frames.height, options['camera'], self.source)
         self.cameras = CameraSource(given, options['fov'])
         if options['keypoints'] is not None:
-            size = (frames.width, frames.height)
-            file = read_keypoints(
-                options['keypoints'], options['skeleton'], options['keypoint_format'], image_size=size
+            self.keypoints = file = read_frame_keypoints(
+                frames, options['keypoints'], options['skeleton'], options['keypoint_format']
             )
-            if frames.names is not None:
-                file.check_frames(names=frames.names)
-            elif frames.exact_count:
-                file.check_frames(frames.num_frames)
             self.skeleton, self.batch_size = file.skeleton, _FILE_BATCH
             named = frames.names is not None
             self.people_of = lambda batch: [file.people(f.number, f.name if named else None) for f in batch]
@@ -222,11 +229,9 @@ class _Job:
         # A stream is another one each time: what an interrupted run has recorded cannot be gone on with.
         settings = {name: None if value is None else str(value) for name, value in self.options.items()}
         settings |= {'source': self.source, 'draws': 'video' in self.save and self._is_clip, 'version': __version__}
-        for name in ('source', 'keypoints', 'camera', 'config', 'checkpoint'):
-            path = Path(settings[name] or '')
-            if settings[name] and path.exists():
-                about = path.stat()
-                settings[f'{name}_file'] = [str(path.resolve()), about.st_size, about.st_mtime_ns]
+        for name in _FILES:
+            if settings[name] and Path(settings[name]).exists():
+                settings[f'{name}_file'] = version_of(Path(settings[name]))
         folder = self.out / '.parts'
         if restart or self.kind == 'stream':
             shutil.rmtree(folder, ignore_errors=True)
@@ -246,6 +251,7 @@ class _Job:
             resumed_at = self._lift(progress)
             finisher = self._finish(progress)
         files = self._write_results()
+        self._remove_earlier(files)
         summary = self._summarise(finisher, resumed_at, files)
         values = {**vars(summary), 'files': [str(f.relative_to(self.out)) for f in files]}
         if math.isnan(summary.reprojection_error):
@@ -268,17 +274,20 @@ class _Job:
             record=self.kind == 'stream',
         )
         lifting.restore()
+        self.warnings = self.store.warnings()
         before = lifting.num_frames
         task = progress.add_task('lifting', total=self.num_frames, completed=before)
-        if not stage.finished:
+        # A signal may have come with the last frame that is wanted.
+        if not stage.finished and before != self.options['max_frames']:
             with self._open(before, lifting.next_number, self._takes_pixels) as frames:
                 completed = lifting.run(frames, self.options['every'], lambda n: progress.advance(task, n))
-                self.warnings += frames.warnings
+                self.warnings = list(dict.fromkeys(self.warnings + frames.warnings))
+            self.store.keep_warnings(self.warnings)
             if not completed and self.kind != 'stream':
                 raise KeyboardInterrupt(f'{lifting.num_frames} frames are lifted')
             if not len(stage):
                 raise ValueError(f'{self.source}: has no frames')
-            stage.finish()
+        stage.finish()
         progress.remove_task(task)
         self.num_frames = lifting.num_frames
         return before
@@ -322,7 +331,7 @@ class _Job:
         skeleton = stage.read(0).skeleton
         config, checkpoint = shipped_lifter(skeleton)
         info = {
-            'source': self.source,
+            'source': unicode_name(self.source),
             'config': Path(self.options['config'] or config).name,
             'checkpoint': Path(self.options['checkpoint'] or checkpoint).name,
         }
@@ -335,6 +344,17 @@ class _Job:
                 files += writer.write(kind, self._media() if kind == 'html' else None)
         return files
 
+    def _remove_earlier(self, written: list[Path]) -> None:
+        """Delete results of an earlier run that are of a kind written now: they are not of this clip."""
+        try:
+            earlier = json.loads((self.out / SUMMARY_FILE).read_text(encoding='utf-8'))['files']
+        except (OSError, ValueError, LookupError):
+            return
+        for file in (self.out / name for name in earlier):
+            ours = file.parent in (self.out, self.out / PICTURE_FOLDER) and _SEVERAL.get(file.suffix) in self.save
+            if ours and file not in written:
+                file.unlink(missing_ok=True)
+
     def _write_video(self) -> list[Path]:
         stage, path = self.store.stage('finished'), self.out / VIDEO_FILE
         concatenate_videos([stage.file(index, '.mp4') for index in range(len(stage))], path)
@@ -343,7 +363,7 @@ class _Job:
     def _write_pictures(self) -> list[Path]:
         folder = self.out / PICTURE_FOLDER
         folder.mkdir(exist_ok=True)
-        files = []
+        files, taken = [], set()
         images = self._images(0)
         for part in self.store.stage('finished'):
             for index in range(part.num_frames):
@@ -351,7 +371,7 @@ class _Job:
                 picture = draw_lift_picture(
                     next(images), people.keypoints_2d, people.keypoints_cam, part.cameras[index], people.scores_2d
                 )
-                files.append(folder / f'{Path(str(part.frame_names[index])).stem}.png')
+                files.append(folder / picture_name(Path(str(part.frame_names[index])).stem, taken))
                 if not cv2.imwrite(str(files[-1]), picture):
                     raise OSError(f'{files[-1].name} was not written')
         return files
@@ -387,8 +407,17 @@ class _Job:
             resumed_at=resumed_at,
             files=files,
             notes=finisher.notes,
-            warnings=self._camera_warnings() + self.warnings + finisher.warnings,
+            warnings=self._camera_warnings() + self._keypoint_warnings() + self.warnings + finisher.warnings,
         )
+
+    def _keypoint_warnings(self) -> list[str]:
+        """Of a video whose file does not tell how many frames it has, only reading tells which are not there."""
+        if self.keypoints is None or self.kind != 'video' or self.options['max_frames'] is not None:
+            return []
+        stage = self.store.stage('lifted')
+        read = int(stage.read_array(len(stage) - 1, 'frame_numbers')[-1]) + self.options['every']
+        lost = sum(number >= read for number in self.keypoints.frame_numbers)
+        return [f'{self.keypoints.path}: {lost} frames are after the end of the video'] if lost else []
 
     def _camera_words(self) -> str:
         if self.options['camera'] is not None:

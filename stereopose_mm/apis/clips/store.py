@@ -15,7 +15,7 @@ import numpy as np
 from ...files import read_npz, whole_file
 from ...geometry import PoseSequence
 
-_SETTINGS = 'settings.json'
+_SETTINGS, _WARNINGS = 'settings.json', 'warnings.json'
 _HINT = 'remove the folder to begin anew'
 
 
@@ -44,6 +44,16 @@ class ClipStore:
     def stage(self, name: str) -> Stage:
         """The parts of one stage of the work, such as ``'lifted'``."""
         return Stage(self.folder, name)
+
+    def keep_warnings(self, lines: list[str]) -> None:
+        """Keep what a run has to say of its input, for the run that goes on."""
+        with whole_file(self.folder / _WARNINGS) as temporary:
+            temporary.write_text(json.dumps(lines), encoding='utf-8')
+
+    def warnings(self) -> list[str]:
+        """What the runs before had to say."""
+        kept = self.folder / _WARNINGS
+        return json.loads(kept.read_text(encoding='utf-8')) if kept.is_file() else []
 
     def remove(self) -> None:
         """Delete all parts: the job is done."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..image_files import IMAGE_SUFFIXES
 from .joint_orders import COCO_FIRST_COUNTS
 from .keypoint_file import frame_number
 from .people_table import Gathering, PeopleTable
 
 # A person's score is the mean score of the keypoints, plus that of the box, plus 1.25 times the best keypoint's.
 _MAX_SCORE = 3.25
-_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 
 
 def is_alphapose(data: Any) -> bool:
@@ -22,7 +22,7 @@ def is_alphapose(data: Any) -> bool:
     if not isinstance(first, dict) or 'image_id' not in first or not isinstance(first.get('keypoints'), list):
         return False
     image, count = first['image_id'], len(first['keypoints'])
-    is_file = isinstance(image, str) and image.lower().endswith(_SUFFIXES)
+    is_file = isinstance(image, str) and image.lower().endswith(IMAGE_SUFFIXES)
     return is_file or 'box' in first or 'idx' in first or count in [3 * n for n in COCO_FIRST_COUNTS[1:]]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ..image_files import image_stem
 from ..people import People2D
 from .people_table import PeopleTable
 
@@ -142,7 +143,7 @@ class KeypointFile:
         wanted = _parts(name)
         if not wanted:
             return []
-        rows = self._by_stem.get(_stem(wanted[-1]), [])
+        rows = self._by_stem.get(image_stem(wanted[-1]), [])
         scores = {row: _likeness(wanted, _parts(self._frames[row].name)) for row in rows}
         best = max(scores.values(), default=0)
         matches = [row for row, score in scores.items() if score == best > 0]
@@ -157,7 +158,7 @@ class KeypointFile:
         for row, frame in enumerate(self._frames):
             parts = _parts(frame.name) if frame.name else ()
             if parts:
-                stems.setdefault(_stem(parts[-1]), []).append(row)
+                stems.setdefault(image_stem(parts[-1]), []).append(row)
         return stems
 
     @cached_property
@@ -171,7 +172,7 @@ class KeypointFile:
 
 def trailing_number(name: str) -> int | None:
     """The number that the name of a frame ends with, before any suffix: 12 of ``'street_0012.jpg'``."""
-    match = re.search(r'(\d{1,18})$', _stem(name.replace('\\', '/').rsplit('/', 1)[-1]))
+    match = re.search(r'(\d{1,18})$', image_stem(name.replace('\\', '/').rsplit('/', 1)[-1]))
     return int(match[1]) if match else None
 
 
@@ -191,14 +192,9 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(p for p in PurePosixPath(name.replace('\\', '/')).parts if p not in ('/', '.', '..'))
 
 
-def _stem(file: str) -> str:
-    """File name without the suffix of an image."""
-    return re.sub(r'\.(jpe?g|png|bmp|webp|tiff?)$', '', file, flags=re.IGNORECASE)
-
-
 def _likeness(first: tuple[str, ...], second: tuple[str, ...]) -> int:
     """How much of two paths is the same from their ends; 0 unless one may be the other's end."""
     same_file = first[-1] == second[-1]
-    first, second = (*first[:-1], _stem(first[-1])), (*second[:-1], _stem(second[-1]))
+    first, second = (*first[:-1], image_stem(first[-1])), (*second[:-1], image_stem(second[-1]))
     shared = min(len(first), len(second))
     return 2 * shared + same_file if first[-shared:] == second[-shared:] else 0

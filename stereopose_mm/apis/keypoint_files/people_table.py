@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..detections import MAX_NUMBER
 from ..people import People2D
 
-# No pixel and no score; the squares of larger numbers would overflow.
-_MAX_NUMBER = 1e6
 _NO_BOX = [float('nan')] * 4
 
 
@@ -226,14 +225,14 @@ def _as_numbers(values: Any) -> np.ndarray | None:
         array = np.array(values)
     except ValueError:  # lists of different lengths
         return None
-    if array.dtype.kind not in 'fiu' or not (np.abs(array) <= _MAX_NUMBER).all():
+    if array.dtype.kind not in 'fiu' or not (np.abs(array) <= MAX_NUMBER).all():
         return None
     return array.astype(np.float64, copy=False)
 
 
 def _short(value: Any) -> str:
     if isinstance(value, list) and len(value) > 8:
-        bad = next((v for v in value if type(v) not in (int, float) or not abs(v) <= _MAX_NUMBER), None)
+        bad = next((v for v in value if type(v) not in (int, float) or not abs(v) <= MAX_NUMBER), None)
         if not isinstance(bad, list) and bad is not None:
             return _short(bad)
         return f'{len(value)} values'

@@ -19,7 +19,7 @@ from .keypoint_file import KeypointFile, frame_number
 from .mmpose import is_mmpose, read_mmpose, read_mmpose_images
 from .openpose import is_openpose, is_openpose_by_image, read_openpose
 from .people_table import nobody
-from .ultralytics import is_ultralytics_frame, read_ultralytics_json, read_ultralytics_labels
+from .ultralytics import ImageSize, is_ultralytics_frame, read_ultralytics_json, read_ultralytics_labels
 
 #: Kinds of file that :func:`read_keypoints` takes.
 FORMATS = ('coco', 'npz', 'openpose', 'alphapose', 'mmpose', 'ultralytics')
@@ -34,7 +34,7 @@ _ACCEPTED = (
 class _Options:
     format: str | None
     skeleton: str
-    image_size: tuple[int, int] | None
+    image_size: ImageSize | None
     first_frame: int | None
 
 
@@ -43,7 +43,7 @@ def read_keypoints(
     skeleton: str = 'coco',
     format: str | None = None,
     *,
-    image_size: tuple[int, int] | None = None,
+    image_size: ImageSize | None = None,
     first_frame: int | None = None,
 ) -> KeypointFile:
     """Read the 2D keypoints of people on a video or on images.
@@ -65,7 +65,8 @@ def read_keypoints(
         path: The file or folder.
         skeleton: What the keypoints are where the file does not tell: ``'coco'``, ``'h36m'`` or ``'mpi_inf_3dhp'``.
         format: One of :data:`FORMATS`. Default: what the content looks like.
-        image_size: Width and height in pixels, which results that are in parts of the image need.
+        image_size: Width and height in pixels, which results that are in parts of the image need; for images of several
+            sizes a function that tells them by an image's number and its name, of which either may be None.
         first_frame: The number that the file gives a video's first frame. Default: 1 for MMPose's demos and
             Ultralytics' labels, otherwise 0.
 
@@ -77,7 +78,8 @@ def read_keypoints(
     get_skeleton(skeleton)
     if format is not None and format not in FORMATS:
         raise ValueError(f'format: takes one of {", ".join(FORMATS)}, got {format!r}')
-    if image_size is not None and not (len(image_size) == 2 and all(side > 0 for side in image_size)):
+    is_size = image_size is None or callable(image_size)
+    if not is_size and not (len(image_size) == 2 and all(side > 0 for side in image_size)):
         raise ValueError(f'image_size: takes a width and a height in pixels, got {image_size}')
     options = _Options(format, skeleton, image_size, first_frame)
     try:
@@ -153,7 +155,7 @@ def _read_folder(path: Path, options: _Options) -> KeypointFile:
         if options.format not in (None, 'ultralytics'):
             raise ValueError(f'takes JSON files of {options.format}, has .txt files only')
         first = 1 if options.first_frame is None else options.first_frame
-        labels = ((f.name, f.stem, f.read_text(encoding='utf-8')) for f in files if f.name != 'classes.txt')
+        labels = ((f.name, f.stem, f.read_text(encoding='utf-8-sig')) for f in files if f.name != 'classes.txt')
         return KeypointFile(path, 'ultralytics', 'coco', read_ultralytics_labels(labels, options.image_size, first))
     contents = ((file, _load_named(file)) for file in jsons)  # one after the other: hands and faces need much memory
     begun = []

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from ...geometry import COCO_17
 from ..people import People2D
 from .keypoint_file import frame_number
 from .people_table import Gathering, PeopleTable
+
+#: Width and height in pixels of all images, or a function that tells them by an image's number and its name.
+ImageSize = tuple[int, int] | Callable[[int | None, str | None], tuple[int, int]]
 
 _NUM_KEYPOINTS = COCO_17.num_keypoints
 _BOX = ('x1', 'y1', 'x2', 'y2')
@@ -28,7 +31,7 @@ def is_ultralytics_frame(data: Any) -> bool:
 
 
 def read_ultralytics_json(
-    frames: Iterable[tuple[str, int | None, str | None, Any]], image_size: tuple[int, int] | None = None
+    frames: Iterable[tuple[str, int | None, str | None, Any]], image_size: ImageSize | None = None
 ) -> PeopleTable:
     """People of what ``Results.to_json()`` gives for each frame.
 
@@ -38,7 +41,7 @@ def read_ultralytics_json(
 
     Args:
         frames: What each is called in messages, its number, its name, and its content.
-        image_size: Width and height in pixels, which normalised results need.
+        image_size: Of the images, which normalised results need.
 
     Raises:
         ValueError: For what is no such content, and for normalised results without ``image_size``.
@@ -64,12 +67,16 @@ def read_ultralytics_json(
     shape = (_NUM_KEYPOINTS,)
     keypoints = np.stack([found.stack('keypoints.x', xs, shape), found.stack('keypoints.y', ys, shape)], -1)
     scores, boxes = found.stack('keypoints.visible', found.scores, shape), found.boxes('box')
-    size = _pixel_size(keypoints, image_size)
-    return _table(found, keypoints * size, scores, boxes * np.tile(size, 2), found.box_scores('confidence'))
+    if keypoints.any() and (np.abs(keypoints) <= 1.5).all():
+        if image_size is None:
+            raise ValueError('results are in parts of the image: needs image_size, its width and height in pixels')
+        size = _pixel_sizes(found, image_size)
+        keypoints, boxes = keypoints * size[:, None], boxes * np.tile(size, 2)
+    return _table(found, keypoints, scores, boxes, found.box_scores('confidence'))
 
 
 def read_ultralytics_labels(
-    files: Iterable[tuple[str, str, str]], image_size: tuple[int, int] | None = None, first_frame: int = 1
+    files: Iterable[tuple[str, str, str]], image_size: ImageSize | None = None, first_frame: int = 1
 ) -> PeopleTable:
     """People of label files, as ``save_txt=True`` and datasets of Ultralytics have them.
 
@@ -80,7 +87,7 @@ def read_ultralytics_labels(
 
     Args:
         files: What each is called in messages, its name without suffix, and its text.
-        image_size: Width and height in pixels.
+        image_size: Of the images.
         first_frame: The number in the name of a video's first frame.
 
     Raises:
@@ -114,10 +121,10 @@ def read_ultralytics_labels(
             rows.append(points)
             tails.append(values[body:])
     keypoints = found.stack('keypoints', rows, (3 * _NUM_KEYPOINTS,)).reshape(-1, _NUM_KEYPOINTS, 3)
-    boxes, size = found.boxes(), np.array(image_size, float)
+    boxes, size = found.boxes(), _pixel_sizes(found, image_size)
     boxes = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], -1) * np.tile(size, 2)
     confidences = _read_tails(found, tails)
-    return _table(found, keypoints[..., :2] * size, keypoints[..., 2].clip(max=1), boxes, confidences)
+    return _table(found, keypoints[..., :2] * size[:, None], keypoints[..., 2].clip(max=1), boxes, confidences)
 
 
 def from_ultralytics(results: Any) -> People2D:
@@ -164,13 +171,12 @@ def _are_people(results: Any, boxes: Any, count: int) -> np.ndarray:
     return np.isin(_array(boxes.cls), person) if person else np.ones(count, bool)
 
 
-def _pixel_size(keypoints: np.ndarray, image_size: tuple[int, int] | None) -> np.ndarray:
-    """What the keypoints are to be multiplied with to be pixels."""
-    if not keypoints.any() or (np.abs(keypoints) > 1.5).any():
-        return np.ones(2)
-    if image_size is None:
-        raise ValueError('results are in parts of the image: needs image_size, its width and height in pixels')
-    return np.array(image_size, float)
+def _pixel_sizes(found: Gathering, image_size: ImageSize) -> np.ndarray:
+    """``(N, 2)`` width and height of each person's image."""
+    if not callable(image_size):
+        return np.tile(np.array(image_size, float), (len(found.frame), 1))
+    sizes = {row: image_size(found.frames[row].number, found.frames[row].name) for row in set(found.frame)}
+    return np.array([sizes[row] for row in found.frame], float).reshape(-1, 2)
 
 
 def _read_tails(found: Gathering, tails: list[list[float]]) -> np.ndarray:

@@ -2,6 +2,7 @@
 """Tests of whole jobs: sources, cameras, results, faults and resuming."""
 
 import json
+import os
 from dataclasses import replace
 
 import av
@@ -241,6 +242,7 @@ def test_what_cannot_be_used_is_said_before_anything_is_written(walk_files, tmp_
         ({'save': ('gif',)}, 'save: takes some of .* got gif'),
         ({'camera': camera}, 'camera and fov'),
         ({'every': 0}, 'every: takes a whole number'),
+        ({'every': 2.5}, 'every: takes a whole number'),
         ({'fov': 200}, 'fov: takes degrees'),
         ({'min_score': -1}, 'min_score'),
         ({'pose2d': 'human'}, 'keypoints and pose2d'),
@@ -370,3 +372,122 @@ def test_a_recorded_stream(walk, walk_files, tmp_path, monkeypatch):
     assert summary.num_frames == 40
     assert opened.count(str(walk_files[0])) == 2  # to look at it, and to lift it
     assert len(frames_of(tmp_path / 'video.mp4')) == 40
+
+
+def photographs(folder, names, size=(320, 180)):
+    folder.mkdir()
+    for name in names:
+        cv2.imwrite(str(folder / name), np.full((size[1], size[0], 3), 90, np.uint8))
+    return folder
+
+
+def coco_record(walk, row, **where):
+    values = np.concatenate([walk.keypoints_2d[row] / 4, walk.scores_2d[row, :, None]], -1)
+    return {'category_id': 1, 'keypoints': values.ravel().tolist(), 'score': 1, **where}
+
+
+def test_photographs_of_one_stem_have_pictures_of_their_own(walk, tmp_path):
+    photos = photographs(tmp_path / 'photos', ['a.jpg', 'a.png', 'A.bmp'])
+    records = [coco_record(walk, row, file_name=name) for row, name in enumerate(('a.jpg', 'a.png', 'A.bmp'))]
+    (tmp_path / 'found.json').write_text(json.dumps(records))
+    summary = lift_clip(photos, tmp_path / 'out', keypoints=tmp_path / 'found.json', fov=FOV, save=('video',))
+    assert len({f.name.lower() for f in summary.files}) == 3
+    assert {f.name for f in (tmp_path / 'out/pictures').iterdir()} == {f.name for f in summary.files}
+
+
+def test_people_of_one_number_on_a_frame(walk, walk_files, tmp_path):
+    """Smoothing and export take one pose of a person a frame."""
+    records = [coco_record(walk, row, image_id=row // 2, track_id=7) for row in range(20)]
+    (tmp_path / 'found.json').write_text(json.dumps(records))
+    summary = lift_clip(
+        walk_files[0], tmp_path / 'out', keypoints=tmp_path / 'found.json', fov=FOV, smooth=True, save=('bvh', 'gltf')
+    )
+    assert summary.num_people == 2
+
+
+def test_a_video_that_does_not_tell_its_length_is_checked_at_its_end(walk, walk_files, tmp_path):
+    path = tmp_path / 'walk.mkv'
+    with av.open(str(walk_files[0])) as source, av.open(str(path), 'w') as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    keypoints = write_keypoints(tmp_path / 'longer.npz', replace(walk, frame=walk.frame + 5))
+    expected = f'{keypoints}: 5 frames are after the end of the video'
+    assert expected in lift((path, keypoints), tmp_path / 'all').warnings
+    assert lift((path, walk_files[1]), tmp_path / 'right').warnings == []
+    assert lift((path, keypoints), tmp_path / 'some', max_frames=20).warnings == []
+    assert lift((path, walk_files[1]), tmp_path / 'every', every=3).warnings == []
+
+
+def test_labels_of_photographs_of_several_sizes(walk, tmp_path):
+    """Labels are in parts of an image: each image's own size turns them into pixels."""
+    photos = photographs(tmp_path / 'photos', ['a.png'])
+    cv2.imwrite(str(photos / 'b.png'), np.zeros((360, 640, 3), np.uint8))
+    (tmp_path / 'labels').mkdir()
+    points = ' '.join(f'{x} {y} 1' for x, y in walk.keypoints_2d[0] / [1280, 720])
+    for name in 'ab':
+        (tmp_path / f'labels/{name}.txt').write_text(f'0 0.5 0.5 0.2 0.2 {points}')
+    lift_clip(photos, tmp_path / 'out', keypoints=tmp_path / 'labels', fov=FOV, save=('npz',))
+    clip = read_clip(tmp_path / 'out')
+    for row, scale in enumerate((0.25, 0.5)):
+        np.testing.assert_allclose(clip.keypoints_2d[row], walk.keypoints_2d[0] * scale, rtol=1e-4)
+
+
+def test_stopped_at_the_last_frame_that_is_wanted_it_goes_on(walk_files, tmp_path, monkeypatch):
+    run = stages.LiftStage.run
+    monkeypatch.setattr(stages.LiftStage, 'run', lambda self, *args: run(self, *args) and False)
+    with pytest.raises(KeyboardInterrupt):
+        lift(walk_files, tmp_path, max_frames=10)
+    monkeypatch.setattr(stages.LiftStage, 'run', run)
+    summary = lift(walk_files, tmp_path, max_frames=10)
+    assert (summary.resumed_at, summary.num_frames) == (10, 10)
+
+
+def test_an_interrupted_job_still_says_what_it_left_out(walk, tmp_path, monkeypatch):
+    photos = photographs(tmp_path / 'photos', ['1.png', '2.png', '3.png'])
+    (photos / '2.png').write_bytes(b'broken')
+    (tmp_path / 'found.json').write_text(json.dumps([coco_record(walk, i, image_id=i + 1) for i in range(3)]))
+    arguments = dict(keypoints=tmp_path / 'found.json', fov=FOV, save=('json', 'video'))
+    write = stages.FinishStage.run
+    monkeypatch.setattr(stages.FinishStage, 'run', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        lift_clip(photos, tmp_path / 'out', **arguments)
+    monkeypatch.setattr(stages.FinishStage, 'run', write)
+    summary = lift_clip(photos, tmp_path / 'out', **arguments)
+    assert summary.resumed_at == 2
+    assert any('2.png: no readable image' in line for line in summary.warnings)
+
+
+def test_a_changed_photograph_begins_anew(walk, tmp_path, monkeypatch):
+    photos = photographs(tmp_path / 'photos', ['1.png', '2.png'])
+    (tmp_path / 'found.json').write_text(json.dumps([coco_record(walk, i, image_id=i + 1) for i in range(2)]))
+    arguments = dict(keypoints=tmp_path / 'found.json', fov=FOV, save=('npz',))
+    finish = stages.FinishStage.run
+    monkeypatch.setattr(stages.FinishStage, 'run', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        lift_clip(photos, tmp_path / 'out', **arguments)
+    monkeypatch.setattr(stages.FinishStage, 'run', finish)
+    cv2.imwrite(str(photos / '2.png'), np.full((360, 640, 3), 10, np.uint8))
+    assert lift_clip(photos, tmp_path / 'out', **arguments).resumed_at == 0
+    assert read_clip(tmp_path / 'out').cameras.width.tolist() == [320, 640]
+
+
+def test_results_of_an_earlier_clip_do_not_stay_among_the_new_ones(walk, walk_files, tmp_path):
+    (tmp_path / 'notes.bvh').write_text('mine')
+    lift(walk_files, tmp_path, save=('bvh', 'npz'))
+    assert {p.name for p in tmp_path.glob('*.bvh')} == {'person_000.bvh', 'person_001.bvh', 'notes.bvh'}
+    alone = write_keypoints(tmp_path / 'alone.npz', walk.select(walk.track == 0))
+    lift((walk_files[0], alone), tmp_path, save=('bvh',))
+    assert {p.name for p in tmp_path.glob('*.bvh')} == {'person_000.bvh', 'notes.bvh'}
+    assert (tmp_path / 'poses3d.npz').is_file()  # of a kind that was not asked for this time
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='names of files are Unicode there')
+def test_a_name_that_is_no_unicode(walk_files, tmp_path):
+    video = tmp_path / os.fsdecode(b'caf\xe9.mp4')
+    os.link(walk_files[0], video)
+    summary = lift((video, walk_files[1]), tmp_path / 'out', save=('json', 'html', 'gltf', 'bvh'))
+    assert len(summary.files) == 5
+    assert json.loads((tmp_path / 'out/poses3d.json').read_text())['info']['source'].endswith('caf\ufffd.mp4')

@@ -54,3 +54,11 @@ def test_remove_leaves_nothing(walk, tmp_path):
     store.stage('lifted').append(walk, {})
     store.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_warnings_are_kept_for_the_run_that_goes_on(tmp_path):
+    store = ClipStore(tmp_path / 'parts', {})
+    assert store.warnings() == []
+    store.keep_warnings(['a.png: left out'])
+    assert ClipStore(tmp_path / 'parts', {}).warnings() == ['a.png: left out']
+    assert ClipStore(tmp_path / 'parts', {'a': 1}).warnings() == []

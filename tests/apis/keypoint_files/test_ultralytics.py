@@ -199,3 +199,26 @@ def test_bad_results_objects_are_reported():
         from_ultralytics(results(keypoints=KEYPOINTS[:, :16]))
     with pytest.raises(ValueError, match='results: takes finite numbers'):
         from_ultralytics(results(keypoints=KEYPOINTS * np.nan))
+
+
+def test_images_of_several_sizes(tmp_path):
+    """Parts of an image are parts of that image, not of the first one."""
+    sizes = {'a': (200, 120), 'b': (400, 60)}
+    (tmp_path / 'labels').mkdir()
+    for name in sizes:
+        (tmp_path / f'labels/{name}.txt').write_text(label(0))
+    file = read_keypoints(tmp_path / 'labels', image_size=lambda number, name: sizes[name])
+    for number, (name, size) in enumerate(sizes.items()):
+        people = file.people(number, f'{name}.jpg')
+        np.testing.assert_allclose(people.keypoints, KEYPOINTS[:1] / SIZE * size, rtol=1e-5)
+        np.testing.assert_allclose(people.bboxes, [np.array([0.45, 0.4, 0.55, 0.6]) * [*size, *size]], rtol=1e-5)
+    parts = {'x': [0.5] * 17, 'y': [0.25] * 17}
+    (tmp_path / 'street.json').write_text(json.dumps([[], [result(keypoints=parts)], [result(keypoints=parts)]]))
+    file = read_keypoints(tmp_path / 'street.json', image_size=lambda number, name: (100 * number, 8))
+    assert [file.people(number).keypoints[0, 0].tolist() for number in (1, 2)] == [[50, 2], [100, 2]]
+
+
+def test_labels_that_begin_with_a_byte_order_mark(tmp_path):
+    """As editors on Windows write them."""
+    (tmp_path / 'street_1.txt').write_text(label(0), encoding='utf-8-sig')
+    assert read_keypoints(tmp_path, image_size=SIZE).num_people == 1
