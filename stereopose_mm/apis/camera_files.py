@@ -12,9 +12,8 @@ import numpy as np
 import yaml
 
 from ..datasets.plain_pickle import load_plain_pickle
-from ..geometry import Camera
+from ..geometry import CAMERA_FIELDS, Camera
 
-_FIELDS = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
 _PICKLES = ('.pkl', '.pickle')
 # Parameters of COLMAP's camera models (src/colmap/sensor/models.h), in the order of its file; `f` is fx and fy.
 _COLMAP = {
@@ -116,7 +115,7 @@ def _read(path: Path, suffix: str, name: str | None) -> Camera:
         return _from_colmap(text, name)
     data = _parse(text, suffix)
     if not isinstance(data, dict):
-        raise ValueError(f'takes a mapping with {", ".join(_FIELDS)}')
+        raise ValueError(f'takes a mapping with {", ".join(CAMERA_FIELDS)}')
     is_table = bool(data) and all(isinstance(value, dict) and _is_camera_param(value) for value in data.values())
     if _is_camera_param(data) or is_table:
         return _from_mmpose(data, name)
@@ -187,7 +186,7 @@ def _is_same(first: Camera, second: Camera) -> bool:
     same_lens = (first.distortion is None) == (second.distortion is None)
     if same_lens and first.distortion is not None:
         same_lens = first.distortion.tolist() == second.distortion.tolist()
-    return same_lens and all(getattr(first, field) == getattr(second, field) for field in _FIELDS)
+    return same_lens and all(getattr(first, field) == getattr(second, field) for field in CAMERA_FIELDS)
 
 
 def _from_colmap(text: str, name: str | None) -> Camera:
@@ -251,10 +250,10 @@ def _parse(text: str, suffix: str) -> Any:
 
 
 def _from_fields(data: Mapping) -> Camera:
-    missing = [name for name in _FIELDS if name not in data]
+    missing = [name for name in CAMERA_FIELDS if name not in data]
     if missing:
-        raise ValueError(f'has no {", ".join(missing)}; takes {", ".join(_FIELDS)}, or camera_matrix, or K')
-    values = [_number(name, data[name]) for name in _FIELDS]
+        raise ValueError(f'has no {", ".join(missing)}; takes {", ".join(CAMERA_FIELDS)}, or camera_matrix, or K')
+    values = [_number(name, data[name]) for name in CAMERA_FIELDS]
     return Camera(*values, _coefficients('distortion', data.get('distortion')))
 
 

@@ -16,14 +16,13 @@ import numpy as np
 from torch import Tensor
 
 from ..files import check_results_folder
-from ..geometry import H36M_17, Camera
+from ..geometry import CAMERA_FIELDS, H36M_17, Camera
 from .detections import Detections
 from .lifting import LiftResult
 from .views import View
 
 JSON_FILE, NPZ_FILE, PICTURE_FOLDER = 'poses3d.json', 'poses3d.npz', 'pictures'
 GENERATOR = 'StereoPose-MM lift'
-_INTRINSICS = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
 _UNITS = {
     'keypoints_cam': 'metres, camera frame: x right, y down, z forward',
     'keypoints': 'metres, relative to the root',
@@ -159,7 +158,7 @@ def _arrays(found: Detections, views: list[View], result: LiftResult) -> dict[st
     view_of_person, person = np.zeros((2, len(found)), np.int64)
     for index, view in enumerate(views):
         view_of_person[view.rows], person[view.rows] = index, range(len(view.rows))
-    cameras = np.array([[getattr(view.camera, name) for name in _INTRINSICS] for view in views], np.float64)
+    cameras = np.array([[getattr(view.camera, name) for name in CAMERA_FIELDS] for view in views], np.float64)
     ids = found.image_ids
     if not all(isinstance(i, int) and abs(i) < 2**63 for i in ids):
         ids = ['' if i is None else str(i) for i in ids]
@@ -171,8 +170,8 @@ def _arrays(found: Detections, views: list[View], result: LiftResult) -> dict[st
         'person': person,
         'keypoints_2d': found.keypoints,
         'scores_2d': found.scores,
-        'camera': cameras.reshape(-1, len(_INTRINSICS))[view_of_person],
-        'camera_fields': np.array(_INTRINSICS),
+        'camera': cameras.reshape(-1, len(CAMERA_FIELDS))[view_of_person],
+        'camera_fields': np.array(CAMERA_FIELDS),
         'joint_names': np.array(H36M_17.joint_names),
     }
     if views and views[0].camera.distortion is not None:  # from a file, so of all images

@@ -2,7 +2,7 @@
 """Pure, batched functions on tensors: cameras, virtual views, the depth search, skeletons, alignment."""
 
 from .alignment import mpjpe, mrpe, n_mpjpe, p_mpjpe, procrustes_align, root_relative
-from .camera import DEFAULT_FOV_DEG, Camera
+from .camera import CAMERA_FIELDS, DEFAULT_FOV_DEG, Camera
 from .depth_search import back_project, search_objective, search_root_depth
 from .errors import auc, bone_length_error, mpjve, mrpe_axis, pck
 from .pose_sequence import PoseSequence
@@ -31,6 +31,7 @@ from .virtual_view import (
 )
 
 __all__ = [
+    'CAMERA_FIELDS',
     'COCO_17',
     'Camera',
     'DEFAULT_FOV_DEG',

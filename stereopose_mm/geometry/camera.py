@@ -31,7 +31,8 @@ DEFAULT_FOV_DEG = 55.0
 
 # Serial numbers by which Human3.6M's four cameras are known; `id` in MMPose's cameras.pkl.
 _H36M_CAMERA_IDS = ('54138969', '55011271', '58860488', '60457274')
-_SCALAR_FIELDS = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
+#: A camera's intrinsics but for its lens, in the order in which arrays of them stand.
+CAMERA_FIELDS = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
 _POSITIVE_FIELDS = ('fx', 'fy', 'width', 'height')
 
 
@@ -70,7 +71,7 @@ class Camera:
     distortion: Tensor | None = None
 
     def __post_init__(self) -> None:
-        values = {name: as_number_or_batch(name, getattr(self, name)) for name in _SCALAR_FIELDS}
+        values = {name: as_number_or_batch(name, getattr(self, name)) for name in CAMERA_FIELDS}
         distortion = as_distortion(self.distortion)
         lengths = {name: len(v) for name, v in values.items() if isinstance(v, Tensor)}
         if distortion is not None and distortion.ndim == 2:
@@ -214,7 +215,7 @@ class Camera:
         if not cameras:
             raise ValueError('cameras: takes at least one Camera, got none')
         batches = [c.expand(1) if c.batch_size is None else c for c in cameras]
-        values = [torch.cat([getattr(b, name) for b in batches]) for name in _SCALAR_FIELDS]
+        values = [torch.cat([getattr(b, name) for b in batches]) for name in CAMERA_FIELDS]
         count = max((b.distortion.shape[-1] for b in batches if b.distortion is not None), default=0)
         if not count:
             return cls(*values)
@@ -259,7 +260,7 @@ class Camera:
             raise ValueError(f'n: a batch of {self.batch_size} cameras cannot be expanded to {n}')
         values = [
             torch.as_tensor(v, dtype=None if isinstance(v, Tensor) else torch.float64).expand(n)
-            for v in (getattr(self, name) for name in _SCALAR_FIELDS)
+            for v in (getattr(self, name) for name in CAMERA_FIELDS)
         ]
         d = self.distortion
         return Camera(*values, None if d is None else d.expand(n, d.shape[-1]))
@@ -269,7 +270,13 @@ class Camera:
         if self.batch_size is None:
             raise ValueError('a single camera has no index: it serves every pose; see batch_size')
         index = torch.as_tensor(index) if isinstance(index, (np.ndarray, list, tuple)) else index
-        return Camera(*(None if v is None else v[index] for v in self._values()))
+        # Of values that were checked when the batch was made: to check them again takes ten times as long.
+        part = object.__new__(Camera)
+        for field, value in zip(fields(self), self._values(), strict=True):
+            chosen = None if value is None else value[index]
+            is_number = field.name in CAMERA_FIELDS and not chosen.ndim
+            object.__setattr__(part, field.name, chosen.item() if is_number else chosen)
+        return part
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Camera:
         """The camera with its tensors moved or converted; the numbers of a single camera have neither."""

@@ -9,12 +9,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 
-from .camera import Camera
+from .camera import CAMERA_FIELDS, Camera
 from .skeletons import get_skeleton
 
 # Without a ground: z up is the camera's up, y is forward, and the origin is the camera.
 _CAMERA_UPRIGHT = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0))
-_CAMERA_FIELDS = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
 _FRAME_ARRAYS = ('frame_numbers', 'frame_times', 'frame_names')
 
 
@@ -150,8 +149,8 @@ class PoseSequence:
         """All of it as arrays for an NPZ file; :meth:`from_arrays` reads them."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'cameras'}
         arrays = {name: np.asarray(value) for name, value in values.items()}
-        numbers = [getattr(self.cameras, name).double().numpy() for name in _CAMERA_FIELDS]
-        arrays |= {'cameras': np.stack(numbers, -1), 'camera_fields': np.array(_CAMERA_FIELDS)}
+        numbers = [getattr(self.cameras, name).double().numpy() for name in CAMERA_FIELDS]
+        arrays |= {'cameras': np.stack(numbers, -1), 'camera_fields': np.array(CAMERA_FIELDS)}
         if self.cameras.distortion is not None:
             arrays['distortion'] = self.cameras.distortion.double().numpy()
         return arrays

@@ -66,16 +66,17 @@ class ImageDrawer:
         if image is None:
             cv2.rectangle(part, (0, 0), (across, down), EMPTY, -1)
         else:
-            part[:] = _resized(image, camera, across, down)
+            _shrink(image, camera, part)
         pen = Pen(part)
         points = people.keypoints_2d.astype(np.float64) * shrink
         shown = (people.scores_2d >= SHOWN_SCORE) & np.isfinite(points).all(-1)
         limb = self._limb_widths(points, shown)
         self._draw_unlifted(pen, points[~lifted.rows], shown[~lifted.rows])
-        self._draw_lifted(pen, people, lifted, limb[lifted.rows], shrink)
-        for k in lifted.rows.nonzero()[0]:
-            pen.rings(points[k][shown[k]], 0.5 * limb[k] + 1.3 * self._scale, DETECTION)
-        self._draw_labels(pen, people, lifted, points, shown, shrink)
+        given, posed = _projected(people, lifted, shrink)
+        self._draw_lifted(pen, people, lifted, limb[lifted.rows], given)
+        rows, keypoints = (shown & lifted.rows[:, None]).nonzero()
+        pen.rings(points[rows, keypoints], 0.5 * limb[rows] + 1.3 * self._scale, DETECTION)
+        self._draw_labels(pen, people, lifted, posed, points, shown, shrink)
 
     def _limb_widths(self, points: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """As thick as the limbs of a body of that height, within what reads well; pixels."""
@@ -95,16 +96,14 @@ class ImageDrawer:
     def _draw_unlifted(self, pen: Pen, points: np.ndarray, shown: np.ndarray) -> None:
         ends = self._joints(points)[:, self._bones][self._both(shown)]
         pen.lines(ends, [MUTED] * len(ends), self._scale)
-        pen.rings(points[shown], 2.8 * self._scale, MUTED)
+        pen.rings(points[shown], np.full(shown.sum(), 2.8 * self._scale), MUTED)
 
     def _draw_lifted(
-        self, pen: Pen, people: PoseSequence, lifted: LiftedPeople, limb: np.ndarray, shrink: float
+        self, pen: Pen, people: PoseSequence, lifted: LiftedPeople, limb: np.ndarray, given: np.ndarray
     ) -> None:
         if not len(limb):
             return
-        in_camera = people.input_keypoints_cam[lifted.rows].astype(np.float64)
-        pixels = lifted.camera.project(torch.from_numpy(in_camera)).numpy() * shrink
-        joints = np.concatenate([self._joints(pixels), self._joints(in_camera[..., 2:])], -1)
+        joints = self._joints(given)
         start, end = (joints[:, k].reshape(-1, 3) for k in self._bones.T)
         away = np.where(np.isfinite(start + end).all(1), start[:, 2] + end[:, 2], np.nan)
         radius = np.repeat(limb / 2, len(self._bones))
@@ -113,23 +112,22 @@ class ImageDrawer:
         draw_limbs(pen, start[:, :2], end[:, :2], radius, radius, hues, away, faint, OUTLINE)
 
     def _draw_labels(
-        self, pen: Pen, people: PoseSequence, lifted: LiftedPeople, points: np.ndarray, shown: np.ndarray, shrink: float
-    ) -> None:
+        self, pen: Pen, people: PoseSequence, lifted: LiftedPeople, posed: np.ndarray, points: np.ndarray,
+        shown: np.ndarray, shrink: float,
+    ) -> None:  # fmt: skip
         few = len(people) <= FEW and self._scale >= SMALL
         size = max(8, round((12 if few else 10) * self._scale))
-        poses = people.keypoints_cam[lifted.rows].astype(np.float64)
-        pixels = lifted.camera.project(torch.from_numpy(poses)).numpy() * shrink if len(poses) else poses[..., :2]
-        focal = float(lifted.camera.fy) * shrink
+        pixels, metre = posed[..., :2], float(lifted.camera.fy) * shrink / posed[..., 2]
         if few:
-            pen.keep_free(pixels[:, [9, 10]], HEAD_RADIUS * focal / poses[:, 10, 2])
+            pen.keep_free(pixels[:, [9, 10]], HEAD_RADIUS * metre[:, 10])
+        inside = ((pixels >= 0) & (pixels <= pen.size)).all(-1)
         for k in np.argsort(lifted.distances, kind='stable'):
             words = f'#{lifted.tracks[k]}' + f'  {lifted.distances[k]:.1f} m' * few
             # Hair reaches this much farther than the head keypoint.
-            above = 0.15 * focal / poses[k, 0, 2] + 3 * self._scale
-            seen = ((pixels[k] >= 0) & (pixels[k] <= pen.size)).all(1)
-            if seen.any():
-                head = float(pixels[k, 10, 0]) if seen[10] else None
-                places = stacked_places(pixels[k][seen], above, head, 1.8 * size)
+            above = 0.15 * float(metre[k, 0]) + 3 * self._scale
+            if inside[k].any():
+                head = float(pixels[k, 10, 0]) if inside[k, 10] else None
+                places = stacked_places(pixels[k, inside[k]], above, head, 1.8 * size)
                 pen.label(places if few else places[:3], text_sprite(words, lifted.colours[k], size, pill=PILL))
         for k in (~lifted.rows).nonzero()[0]:
             seen = points[k][shown[k] & ((points[k] >= 0) & (points[k] <= pen.size)).all(1)]
@@ -138,20 +136,31 @@ class ImageDrawer:
                 pen.label(stacked_places(seen, 12 * self._scale, None, 1.8 * size), sprite)
 
 
+def _projected(people: PoseSequence, lifted: LiftedPeople, shrink: float) -> tuple[np.ndarray, np.ndarray]:
+    """Input keypoints and joints of the V lifted people, ``(V, 17, 3)`` each: pixels on the panel, and metres ahead."""
+    joints = np.concatenate([poses[lifted.rows] for poses in (people.input_keypoints_cam, people.keypoints_cam)])
+    joints = joints.astype(np.float64)
+    if len(joints):
+        joints[..., :2] = lifted.camera.project(torch.from_numpy(joints)).numpy() * shrink
+    given, posed = np.split(joints, 2)
+    return given, posed
+
+
 def _known_parent(joint: int, mapping: dict) -> int:
     """The nearest joint above that the keypoints have."""
     parent = H36M_17.parents[joint]
     return parent if parent in mapping or parent <= 0 else _known_parent(parent, mapping)
 
 
-def _resized(image: np.ndarray, camera: Camera, across: int, down: int) -> np.ndarray:
+def _shrink(image: np.ndarray, camera: Camera, part: np.ndarray) -> None:
+    """Fill a part of the panel with the image."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f'image takes (H, W, 3) uint8, got {image.shape} {image.dtype}')
-    height, width = image.shape[:2]
+    (height, width), (down, across) = image.shape[:2], part.shape[:2]
     wanted = float(camera.width), float(camera.height)
     # A smaller or larger copy will do; half a pixel is what rounding its size can cost.
     if abs(width * wanted[1] - height * wanted[0]) > 0.5 * max(sum(wanted), width + height):
         raise ValueError(f"image takes the shape of the camera's, {wanted[0]:g}x{wanted[1]:g}, got {width}x{height}")
     shrink = max(width / across, height / down)
     kind = cv2.INTER_AREA if shrink > _LARGE_SHRINK else cv2.INTER_LINEAR if shrink > 1 else cv2.INTER_CUBIC
-    return cv2.resize(image, (across, down), interpolation=kind)
+    cv2.resize(image, (across, down), part, interpolation=kind)

@@ -13,7 +13,7 @@ from .canvas import Box
 from .clip_bounds import SceneBounds
 from .clip_image import ImageDrawer
 from .clip_pen import Pen, Sprite, limb_shapes, text_sprite
-from .clip_scene import LiftedPeople, SceneDrawer, Trails
+from .clip_scene import LiftedPeople, SceneDrawer, Trails, TrailSteps
 from .lift_picture import BACKGROUND, DETECTION, LEFT, MUTED, PANEL, RIGHT, TEXT
 
 _LEAST_SIZE = 320, 180
@@ -102,20 +102,22 @@ class ClipPainter:
             raise ValueError(f'people takes one frame, got {people.num_frames}')
         if people.skeleton != self.skeleton:
             raise ValueError(f'people takes {self.skeleton!r} keypoints, got {people.skeleton!r}')
-        pixels = self._backdrop.copy()
         lifted = LiftedPeople.of(people)
-        self._image.draw(_part(pixels, self._layout.image), image, people, lifted)
         for box, view in self._views:
-            view.draw(_part(pixels, box), lifted, people, time, trails or {})
+            view.draw_still(_part(self._backdrop, box), people, lifted.camera, time)
+        pixels = self._backdrop.copy()
+        self._image.draw(_part(pixels, self._layout.image), image, people, lifted)
+        steps = TrailSteps.of(lifted, trails or {})
+        for box, view in self._views:
+            view.draw(_part(pixels, box), lifted, time, steps)
         self._draw_state(Pen(pixels), len(people), time)
         return pixels
 
     def _draw_backdrop(self, title: str) -> np.ndarray:
-        """What all frames share."""
+        """What all frames share, but what stands still in the views."""
         pixels = np.full((self.size[1], self.size[0], 3), BACKGROUND, np.uint8)
         scale, left = self._scale, self._layout.image.left
-        for box in (self._layout.image, *(box for box, _ in self._views)):
-            _part(pixels, box)[:] = PANEL
+        _part(pixels, self._layout.image)[:] = PANEL
         pen = Pen(pixels)
         pen.text((left, _HEADER * scale / 2), _fitted(title, self.size[0] - 300 * scale, self._points(16)))
         x, y = float(left), self._layout.legend_y
@@ -124,7 +126,7 @@ class ClipPainter:
             if x + 27 * scale + sprite.keeps.shape[1] > left + self._layout.image.width:
                 break
             if colour == DETECTION:
-                pen.rings(np.array([[x + 10 * scale, y]]), 3.5 * scale, colour)
+                pen.rings(np.array([[x + 10 * scale, y]]), np.array([3.5 * scale]), colour)
             else:
                 ends, radius = np.array([[[x + 3 * scale, y]], [[x + 17 * scale, y]]]), np.array([2.5 * scale])
                 pen.polygons(limb_shapes(*ends, radius, radius), [colour])

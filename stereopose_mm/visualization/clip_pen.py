@@ -25,7 +25,7 @@ _CAP = np.stack([np.cos(_TURNS), np.sin(_TURNS)], -1)
 
 
 class Sprite(NamedTuple):
-    """A small picture ``(h, w, 3)`` uint16: what it adds and what it keeps of the pixels below, each times 256."""
+    """A small picture ``(h, w, 3)`` uint8: what it adds, and 255 times what it keeps of the pixels below."""
 
     adds: np.ndarray
     keeps: np.ndarray
@@ -52,10 +52,12 @@ class Pen:
 
     def lines(self, ends: np.ndarray, colours: Sequence[Colour], width: float = 1) -> None:
         """Segments ``(n, 2, 2)``; nothing where an end is not finite."""
-        finite, fixed = np.isfinite(ends).all((1, 2)), _fixed(ends).tolist()
-        for (start, end), colour, shown in zip(fixed, colours, finite.tolist(), strict=True):
+        finite, width = np.isfinite(ends).all((1, 2)), max(1, round(width))
+        # By columns: lists of thousands of small lists would keep the garbage collector busy.
+        columns = _fixed(ends).reshape(-1, 4).T.tolist()
+        for x, y, end_x, end_y, colour, shown in zip(*columns, colours, finite.tolist(), strict=True):
             if shown:
-                cv2.line(self.pixels, start, end, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
+                cv2.line(self.pixels, (x, y), (end_x, end_y), colour, width, cv2.LINE_AA, _SHIFT)
 
     def paths(self, points: np.ndarray, colours: Sequence[Colour], width: float = 1) -> None:
         """Lines through points ``(n, M, 2)``; nothing where a point is not finite."""
@@ -69,15 +71,16 @@ class Pen:
         for centre in _fixed(centres[np.isfinite(centres).all(1)]).tolist():
             cv2.circle(self.pixels, centre, round(radius * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
 
-    def rings(self, centres: np.ndarray, radius: float, colour: Colour) -> None:
-        """Small rings with dark rims around ``(n, 2)``; nothing where a centre is not finite."""
+    def rings(self, centres: np.ndarray, radii: np.ndarray, colour: Colour) -> None:
+        """Small rings with dark rims around ``(n, 2)``, radii ``(n,)``; nothing where a centre is not finite."""
         near = (abs(centres) < _FAR_OUT).all(1)
         # As exact as the eye: a sixteenth of the pixels' area each, radii by quarters of a pixel.
-        quarters = np.floor(centres[near] * 4 + 0.5).astype(int)
-        for (x, y), (phase_x, phase_y) in zip((quarters // 4).tolist(), (quarters % 4).tolist(), strict=True):
-            sprite = _ring_sprite(round(radius * 4), phase_x, phase_y, colour)
+        quarters, sizes = (np.floor(v[near] * 4 + 0.5).astype(int) for v in (centres, radii))
+        columns = (*(quarters // 4).T, *(quarters % 4).T, sizes)
+        for x, y, phase_x, phase_y, size in zip(*(column.tolist() for column in columns), strict=True):
+            sprite = _ring_sprite(size, phase_x, phase_y, colour)
             half = sprite.keeps.shape[0] // 2
-            self._stamp((x - half, y - half, x + half, y + half), sprite)
+            self._stamp(x - half, y - half, sprite)
 
     def shadows(self, lines: np.ndarray, widths: np.ndarray, strength: float) -> None:
         """Soft dark traces below the segments of n bodies, ``(n, M, 2, 2)``, of widths ``(n,)`` pixels."""
@@ -108,7 +111,8 @@ class Pen:
             sprite: The text, of :func:`text_sprite`.
             anchor: Which point of it: ``l``, ``m`` or ``r``, then ``t``, ``m`` or ``b``.
         """
-        self._stamp(_text_box(at, sprite, anchor), sprite)
+        left, top, _, _ = _text_box(at, sprite, anchor)
+        self._stamp(left, top, sprite)
 
     def label(self, candidates: Sequence[tuple[float, float, str]], sprite: Sprite) -> bool:
         """Set a text at the first place that is inside and free of others.
@@ -123,7 +127,7 @@ class Pen:
         for x, y, anchor in candidates:
             if not (0 <= x <= self.size[0] and math.isfinite(y)):
                 continue
-            left, top, right, bottom = _text_box((x, y), sprite, anchor)
+            left, top, right, bottom = _text_box((float(x), float(y)), sprite, anchor)
             if anchor[0] == 'm':
                 # At the sides a label may stand off centre.
                 push = max(2 - left, 0) + min(self.size[0] - 2 - right, 0)
@@ -132,7 +136,7 @@ class Pen:
             inside = left >= 2 and top >= 2 and right <= self.size[0] - 2 and bottom <= self.size[1] - 2
             if inside and not any(overlap(box, other) for other in self._taken):
                 self._taken.append(box)
-                self._stamp(box, sprite)
+                self._stamp(left, top, sprite)
                 return True
         return False
 
@@ -141,14 +145,17 @@ class Pen:
         boxes = np.concatenate([heads.min(1) - margins[:, None], heads.max(1) + margins[:, None]], 1)
         self._taken += [tuple(box) for box in boxes[np.isfinite(boxes).all(1)].tolist()]
 
-    def _stamp(self, box: tuple[int, int, int, int], sprite: Sprite) -> None:
-        left, top, right, bottom = box
+    def _stamp(self, left: int, top: int, sprite: Sprite) -> None:
+        height, width = sprite.keeps.shape[:2]
+        right, bottom = min(left + width, self.size[0]), min(top + height, self.size[1])
         x, y = max(left, 0), max(top, 0)
-        if x >= self.size[0] or y >= self.size[1] or right <= 0 or bottom <= 0:
+        if x >= right or y >= bottom:
             return
         part = self.pixels[y:bottom, x:right]
-        rows, columns = (slice(v, v + n) for v, n in zip((y - top, x - left), part.shape[:2], strict=True))
-        part[:] = (part * sprite.keeps[rows, columns] + sprite.adds[rows, columns]) >> 8
+        if part.shape != sprite.keeps.shape:
+            sprite = Sprite(*(v[y - top : bottom - top, x - left : right - left] for v in sprite))
+        cv2.multiply(part, sprite.keeps, part, 1 / 255)
+        cv2.add(part, sprite.adds, part)
 
 
 def stacked_places(pixels: np.ndarray, above: float, x: float | None, line: float) -> list[tuple[float, float, str]]:
@@ -175,22 +182,21 @@ def limb_shapes(start: np.ndarray, end: np.ndarray, start_radius: np.ndarray, en
     """Outlines of limbs with round ends.
 
     Args:
-        start: ``(n, 2)`` pixels.
-        end: ``(n, 2)`` pixels.
-        start_radius: ``(n,)`` pixels.
-        end_radius: ``(n,)`` pixels.
+        start: ``(..., 2)`` pixels.
+        end: ``(..., 2)`` pixels.
+        start_radius: ``(...)`` pixels.
+        end_radius: ``(...)`` pixels.
 
     Returns:
-        ``(n, 14, 2)`` pixels.
+        ``(..., 14, 2)`` pixels.
     """
     along = end - start
-    length = np.linalg.norm(along, axis=-1, keepdims=True)
+    length = np.hypot(along[..., :1], along[..., 1:])
     along = np.where(length > 1e-6, along / np.maximum(length, 1e-6), [1.0, 0.0])
-    across = np.stack([-along[:, 1], along[:, 0]], -1)
-    cap = _CAP[:, :1] * along[:, None] + _CAP[:, 1:] * across[:, None]
-    return np.concatenate(
-        [start[:, None] + start_radius[:, None, None] * cap, end[:, None] - end_radius[:, None, None] * cap], 1
-    )
+    across = along[..., ::-1] * [-1, 1]
+    cap = _CAP @ np.stack([along, across], -2)
+    start_cap, end_cap = (radius[..., None, None] * cap for radius in (start_radius, end_radius))
+    return np.concatenate([start[..., None, :] + start_cap, end[..., None, :] - end_cap], -2)
 
 
 @lru_cache(maxsize=2048)
@@ -215,8 +221,7 @@ def text_sprite(words: str, colour: Colour, size: int, bold: bool = True, pill: 
         ends = _fixed(np.array([[height / 2, height / 2], [width - height / 2, height / 2]])).tolist()
         cv2.line(below, *ends, 255, height - 1, cv2.LINE_AA, _SHIFT)
     below = below[..., None].astype(np.float32) / 255 * (1 - ink)
-    adds = 255.9 * (ink * np.array(colour) + below * np.array(pill or colour))
-    return _sprite(adds, 1 - ink - below)
+    return _sprite(ink * np.array(colour) + below * np.array(pill or colour), 1 - ink - below)
 
 
 @lru_cache(maxsize=1024)
@@ -231,14 +236,13 @@ def _ring_sprite(quarter_radius: int, phase_x: int, phase_y: int, colour: Colour
 
     ring = share((distance <= radius) & (distance > max(radius - 1.3, 0)))
     rim = share((distance <= radius + 1) & (distance > max(radius - 1.9, 0))) - ring
-    adds = 255.9 * (ring * np.array(colour) + 0.8 * rim * np.array(OUTLINE))
-    return _sprite(adds, 1 - ring - 0.8 * rim)
+    return _sprite(ring * np.array(colour) + 0.8 * rim * np.array(OUTLINE), 1 - ring - 0.8 * rim)
 
 
 def _sprite(adds: np.ndarray, keeps: np.ndarray) -> Sprite:
-    # All three channels are kept apart, which is what numpy multiplies fastest.
-    keeps = np.repeat(np.round(256 * keeps), 3, axis=2)
-    return Sprite(adds.astype(np.uint16), keeps.astype(np.uint16))
+    # All three channels are kept apart: OpenCV multiplies pictures of one shape.
+    keeps = np.repeat(np.rint(255 * keeps), 3, axis=2)
+    return Sprite(np.rint(adds).astype(np.uint8), keeps.astype(np.uint8))
 
 
 def _text_box(at: Sequence[float], sprite: Sprite, anchor: str) -> tuple[int, int, int, int]:

@@ -81,6 +81,32 @@ class LiftedPeople(NamedTuple):
         return cls(rows, joints, distances, tracks, colours, frame.cameras[0])
 
 
+class TrailSteps(NamedTuple):
+    """Short steps by which people came.
+
+    Attributes:
+        ends: ``(S, 2, 3)`` metres, in the world.
+        colours: S colours, fading backwards in time.
+    """
+
+    ends: np.ndarray
+    colours: list[Colour]
+
+    @classmethod
+    def of(cls, people: LiftedPeople, trails: Trails) -> TrailSteps:
+        """Those of the trails of people that are drawn."""
+        ends, hues, shares = [np.zeros((0, 2, 3))], [], [np.zeros(0)]
+        for track, colour in zip(people.tracks, people.colours, strict=True):
+            trail = np.asarray(trails.get(track, np.zeros((0, 3))), np.float64)
+            # Every so many from this frame back: short steps do not show.
+            trail = trail[:: -max(1, len(trail) // _TRAIL_POINTS)][::-1]
+            ends.append(np.stack([trail[:-1], trail[1:]], 1))
+            hues += [colour] * len(ends[-1])
+            shares.append(0.08 + 0.67 * np.arange(len(ends[-1])) / max(1, len(ends[-1]) - 1))
+        # The ground's colour shows through.
+        return cls(np.concatenate(ends), mixed(np.array(hues).reshape(-1, 3), GROUND, 1 - np.concatenate(shares)))
+
+
 class SceneDrawer:
     """Draws the people of a clip in one view that does not move, or turns evenly.
 
@@ -97,51 +123,51 @@ class SceneDrawer:
         self._view = _plan_view(bounds, size, scale) if plan else _front_view(bounds, size, scale, orbit != 0)
         # Metres from a head to its label; from above, shoulders stand out around it.
         self._above = 0.3 if plan else HEAD_RADIUS + 0.04
-        self._still: tuple[bytes, np.ndarray] | None = None
+        self._stands: bytes | None = None
 
-    def draw(self, pixels: np.ndarray, people: LiftedPeople, frame: PoseSequence, time: float, trails: Trails) -> None:
-        """Fill a panel.
+    def draw(self, pixels: np.ndarray, people: LiftedPeople, time: float, trails: TrailSteps) -> None:
+        """Draw people on a panel.
 
         Args:
-            pixels: ``(height, width, 3)`` of the panel.
+            pixels: ``(height, width, 3)`` of the panel, with what stands still.
             people: Who is drawn.
-            frame: The frame they are on, for its camera.
             time: Seconds.
-            trails: By track number, where people came from, ``(n, 3)`` metres in the world, the oldest first.
+            trails: Where they came from.
         """
-        view = self._view if self._plan else self._view.turned(self._orbit * time)
-        pen = self._draw_still(pixels, view, frame, people.camera)
+        pen, view = Pen(pixels), self._view_at(time)
         self._draw_on_ground(pen, view, people, trails)
-        self._draw_bodies(pen, view, people)
-        self._draw_labels(pen, view, people)
+        seen = view.project(people.joints)
+        self._draw_bodies(pen, view, people, seen)
+        self._draw_labels(pen, view, people, seen)
 
-    def _draw_still(
-        self, pixels: np.ndarray, view: PerspectiveView | PlanView, frame: PoseSequence, camera: Camera
-    ) -> Pen:
-        """The ground and the camera; drawn anew only when they have changed."""
+    def draw_still(self, pixels: np.ndarray, frame: PoseSequence, camera: Camera, time: float) -> None:
+        """Draw the ground and the camera on a panel, or leave it as it is where they have not changed since.
+
+        Args:
+            pixels: ``(height, width, 3)``, the same panel each time.
+            frame: A frame.
+            camera: The frame's.
+            time: Seconds.
+        """
+        view = self._view_at(time)
         lens = [float(v) for v in (camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)]
         key = np.concatenate([np.ravel(v) for v in (view.axes, frame.world_rotation, frame.world_translation, lens)])
-        if self._still is None or self._still[0] != key.tobytes():
-            still = np.full((self._size[1], self._size[0], 3), PANEL, np.uint8)
-            text_size = max(8, round(11 * self._scale))
+        if self._stands != key.tobytes():
+            pixels[:] = PANEL
             # The plan's ground fills its panel.
             reach = 0.4 * max(self._size) / view.scale if self._plan else 0.0
-            Floor.around(self._bounds, frame, camera, reach).draw(Pen(still), view, text_size)
-            self._still = key.tobytes(), still
-        pixels[:] = self._still[1]
-        return Pen(pixels)
+            text_size = max(8, round(11 * self._scale))
+            Floor.around(self._bounds, frame, camera, reach).draw(Pen(pixels), view, text_size)
+            self._stands = key.tobytes()
 
-    def _draw_on_ground(self, pen: Pen, view: PerspectiveView | PlanView, people: LiftedPeople, trails: Trails) -> None:
+    def _view_at(self, time: float) -> PerspectiveView | PlanView:
+        return self._view if self._plan else self._view.turned(self._orbit * time)
+
+    def _draw_on_ground(
+        self, pen: Pen, view: PerspectiveView | PlanView, people: LiftedPeople, trails: TrailSteps
+    ) -> None:
         level, height = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, self._bounds.floor])
-        steps, paints = [np.zeros((0, 2, 3))], []
-        for track, colour in zip(people.tracks, people.colours, strict=True):
-            trail = np.asarray(trails.get(track, np.zeros((0, 3))), np.float64)
-            # Every so many from this frame back: short steps do not show.
-            trail = trail[:: -max(1, len(trail) // _TRAIL_POINTS)][::-1]
-            if len(trail) > 1:
-                steps.append(np.stack([trail[:-1], trail[1:]], 1))
-                paints += mixed(GROUND, colour, np.linspace(0.08, 0.75, len(trail) - 1))
-        pen.lines(view.project(np.concatenate(steps) * level + height)[..., :2], paints, 2 * self._scale)
+        pen.lines(view.project(trails.ends * level + height)[..., :2], trails.colours, 2 * self._scale)
         if not len(people.joints):
             return
         if not self._plan:
@@ -153,10 +179,9 @@ class SceneDrawer:
         rings = view.project(people.joints[:, :1] * level + height + _RING * _CIRCLE)[..., :2]
         pen.paths(rings, [mix(GROUND, colour, 0.6) for colour in people.colours], self._scale)
 
-    def _draw_bodies(self, pen: Pen, view: PerspectiveView | PlanView, people: LiftedPeople) -> None:
+    def _draw_bodies(self, pen: Pen, view: PerspectiveView | PlanView, people: LiftedPeople, seen: np.ndarray) -> None:
         """All bones of all people from far to near, with rims that show which of two is in front."""
         count = len(people.joints)
-        seen = view.project(people.joints)
         neck, top = seen[:, _NECK], seen[:, _TOP]
         start = np.concatenate([seen[:, _BONES[:, 0]], (0.6 * neck + 0.4 * top)[:, None]], 1).reshape(-1, 3)
         end = np.concatenate([seen[:, _BONES[:, 1]], (0.4 * neck + 0.6 * top)[:, None]], 1).reshape(-1, 3)
@@ -175,19 +200,18 @@ class SceneDrawer:
         near, far = corners.min(), corners.max()
         return _HAZE * np.clip((away - near) / max(far - near, 1e-6), 0, 1)
 
-    def _draw_labels(self, pen: Pen, view: PerspectiveView | PlanView, people: LiftedPeople) -> None:
+    def _draw_labels(self, pen: Pen, view: PerspectiveView | PlanView, people: LiftedPeople, seen: np.ndarray) -> None:
         few = len(people.joints) <= FEW and self._scale >= SMALL
         size = max(8, round((12 if few else 10) * self._scale))
-        seen = view.project(people.joints)
+        above = self._above * view.pixels_a_metre(seen[:, _TOP, 2]) + 4 * self._scale
         if few:
             pen.keep_free(seen[:, [_NECK, _TOP], :2], HEAD_RADIUS * view.pixels_a_metre(seen[:, _TOP, 2]))
         for k in np.argsort(seen[:, 0, 2], kind='stable'):
             if not np.isfinite(seen[k]).all():
                 continue
-            above = float(self._above * view.pixels_a_metre(seen[k, _TOP, 2])) + 4 * self._scale
             words = f'#{people.tracks[k]}' + f'  {people.distances[k]:.1f} m' * (few and not self._plan)
             sprite = text_sprite(words, people.colours[k], size, pill=PILL if few else None)
-            places = stacked_places(seen[k, :, :2], above, float(seen[k, _TOP, 0]), 1.8 * size)
+            places = stacked_places(seen[k, :, :2], float(above[k]), float(seen[k, _TOP, 0]), 1.8 * size)
             pen.label(places if few else places[:3], sprite)
 
 
@@ -208,16 +232,16 @@ def draw_limbs(
         faint: ``(n,)`` share of ``into`` in the colours.
         into: A colour.
     """
-    # The rim ends short of the joints, or it would cut into the neighbouring bones.
-    inset = 0.12 * (end - start)
-    wider = np.maximum(1.0, 0.25 * start_radius), np.maximum(1.0, 0.25 * end_radius)
-    rims = limb_shapes(start + inset, end - inset, start_radius + wider[0], end_radius + wider[1])
-    shapes = limb_shapes(start, end, start_radius, end_radius)
     order = np.argsort(-away, kind='stable')
     order = order[np.isfinite(away[order])]
+    start, end, start_radius, end_radius = (v[order] for v in (start, end, start_radius, end_radius))
+    # First the rim, which ends short of the joints, or it would cut into the neighbouring bones; then the limb.
+    inset = np.array([[0.12], [0.0]]) * (end - start)[:, None]
+    radii = (np.stack([r + np.maximum(1.0, 0.25 * r), r], 1) for r in (start_radius, end_radius))
+    shapes = limb_shapes(start[:, None] + inset, end[:, None] - inset, *radii)
     paints = [OUTLINE] * (2 * len(order))
     paints[1::2] = mixed(np.array(colours).reshape(-1, 3)[order], into, faint[order])
-    pen.polygons(np.stack([rims[order], shapes[order]], 1).reshape(-1, *shapes.shape[1:]), paints)
+    pen.polygons(shapes.reshape(-1, *shapes.shape[2:]), paints)
 
 
 def _front_view(bounds: SceneBounds, size: tuple[int, int], scale: float, turning: bool) -> PerspectiveView:

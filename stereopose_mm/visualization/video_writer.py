@@ -27,10 +27,12 @@ _KEYFRAMES = 30
 # Frames that may wait for the encoder.
 _WAITING = 8
 _DEFAULT_RATE = 25.0
+# Part of all presets but 'ultrafast', where even grounds would show stains and edges of blocks.
+_KIND_TO_EVEN_GROUNDS = {'aq-mode': '1', 'deblock': '0:0'}
 # Colours as OpenCV reads them from any video: BT.601, said so for players that would take BT.709 for larger pictures.
 _MATRIX, _PRIMARIES, _TRANSFER = Colorspace.ITU601, 1, 1
-# U and V of BGR, BT.601 with 16 to 240 for U and V.
-_CHROMA = np.array([[0.439, -0.291, -0.148, 128], [-0.071, -0.368, 0.439, 128]])
+# Videos keep U and V within 16 to 240, OpenCV's Cb and Cr are within 0 to 255; 128 is grey in both.
+_CHROMA_RANGE = 224 / 255
 
 
 class VideoWriter:
@@ -157,7 +159,7 @@ class VideoWriter:
 
     def _add_stream(self, crf: int, preset: str, threads: int, keyframe_every: int) -> av.VideoStream:
         # Without B-frames frames are stored in the order of their times, so that parts join without a seam.
-        options = {'crf': str(crf), 'preset': preset, 'bf': '0'}
+        options = {'crf': str(crf), 'preset': preset, 'bf': '0', **_KIND_TO_EVEN_GROUNDS}
         rate = Fraction(self.frame_rate).limit_denominator(1001)
         stream = self._container.add_stream('libx264', rate=rate, options=options)
         stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
@@ -298,7 +300,8 @@ def _to_yuv420(image: np.ndarray) -> np.ndarray:
     planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
     height, width = image.shape[:2]
     small = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    planes.reshape(-1)[height * width :].reshape(2, height // 2, width // 2)[:] = cv2.split(
-        cv2.transform(small, _CHROMA)
-    )
+    _, red, blue = cv2.split(cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb))
+    u, v = planes.reshape(-1)[height * width :].reshape(2, height // 2, width // 2)
+    for chroma, plane in ((blue, u), (red, v)):
+        cv2.convertScaleAbs(chroma, plane, _CHROMA_RANGE, 128 * (1 - _CHROMA_RANGE))
     return planes

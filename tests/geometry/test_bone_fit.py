@@ -58,12 +58,14 @@ def test_lengths_of_equal_bodies_are_exact(seed):
 @given(SEEDS, st.floats(0.5, 2))
 def test_lengths_turn_with_nothing_and_grow_with_the_body(seed, factor):
     rng = np.random.default_rng(seed)
-    poses = rng.normal(0, 0.3, (30, 17, 3))
+    # One body, seen with errors: between lengths that are far apart the median jumps.
+    body = set_bone_lengths(bodies(101, seed)[0], torch.full((16,), 0.3, dtype=torch.float64)).numpy()
+    poses = body + rng.normal(0, 0.01, body.shape)
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     lengths = estimate_bone_lengths(poses)
     np.testing.assert_allclose(estimate_bone_lengths(poses @ turn + 3), lengths, rtol=1e-6)
     # Bins are 1 % wide.
-    np.testing.assert_allclose(estimate_bone_lengths(factor * poses), factor * lengths, rtol=0.1)
+    np.testing.assert_allclose(estimate_bone_lengths(factor * poses), factor * lengths, rtol=0.03)
     flipped = poses[:, list(H36M_17.flip_indices)]
     np.testing.assert_allclose(estimate_bone_lengths(flipped), lengths, rtol=1e-9)
 

@@ -386,3 +386,26 @@ def test_more_frames_than_one_and_points_of_another_shape_are_named():
         painter_of(clip).draw(None, clip, 0.0)
     with pytest.raises(ValueError, match=r'points_world takes \(M, 3\), got \(2, 17, 3\)'):
         SceneBounds.of(clip.keypoints_world)
+
+
+@pytest.mark.parametrize('corner', [(-6, -5), (38, 50), (-6, 50), (200, 20)])
+def test_texts_and_rings_across_an_edge_are_cut_there(corner):
+    whole = np.random.default_rng(0).integers(0, 255, (120, 120, 3), np.uint8)
+    part = whole[40:90, 40:90].copy()
+    sprite = clip_pen.text_sprite('#12  3.4 m', (10, 200, 90), 12, pill=(20, 20, 20))
+    centre = np.array([corner]) + 0.3
+    for pixels, shift in ((whole, 40), (part, 0)):
+        pen = clip_pen.Pen(pixels)
+        pen.text((corner[0] + shift, corner[1] + shift), sprite, 'lt')
+        pen.rings(centre + shift, np.array([5.0]), (255, 255, 255))
+    np.testing.assert_array_equal(part, whole[40:90, 40:90])
+
+
+def test_another_camera_moves_the_camera_in_the_scene_and_the_first_one_moves_it_back():
+    clip = make_sequence(2, 1)
+    turned = replace(clip, world_translation=clip.world_translation + [0.5, 0, 0])
+    painter = painter_of(clip)
+    before, other, after = (painter.draw(None, frame, 0.0) for frame in (clip, turned, clip))
+    assert (before == after).all()
+    assert (other == painter_of(clip).draw(None, turned, 0.0)).all()
+    assert all((a != b).any() for a, b in zip(views_of(painter, before), views_of(painter, other), strict=True))

@@ -308,12 +308,88 @@ def test_long_clips_are_cut(show):
 
 def test_draws_five_people_in_few_calls(show):
     page = show(world(make_sequence(5, 300)))
-    page.evaluate('stereopose.resetStatistics(); stereopose.play()')
+    page.evaluate("stereopose.drawAs('solid'); stereopose.resetStatistics(); stereopose.play()")
     wait_until(page, 'stereopose.statistics().pictures > 5')
     statistics = page.evaluate('stereopose.statistics()')
     # Pyramid, people, ground, shadows and trails.
+    assert not statistics['painted'] and statistics['scenes'] > 0
     assert statistics['drawCalls'] <= 5 and statistics['triangles'] < 40000
     page.evaluate('stereopose.pause()')
+
+
+def scene_picture(page, manner):
+    """Pixels of the 3D scene without its names, when it has come to rest."""
+    page.evaluate('(manner) => stereopose.drawAs(manner)', manner)
+    wait_for_picture(page)
+    wait_until(page, 'stereopose.viewpoint.refined')
+    page.wait_for_timeout(100)
+    assert page.evaluate('stereopose.statistics().painted') == (manner == 'painted')
+    picture = page.screenshot(clip=page.locator('#scene').bounding_box())
+    return cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).astype(float)
+
+
+@pytest.mark.parametrize('view', ['overview', 'side', 'top', 'camera'])
+def test_painted_scene_looks_like_the_solid_one(show, view):
+    sequence = world(make_sequence(3, 8))
+    page = show(sequence, video_of(sequence))
+    page.keyboard.press('l')
+    page.evaluate('(view) => { stereopose.seek(6); stereopose.view(view); }', view)
+    wait_for_picture(page)
+    solid, painted = scene_picture(page, 'solid'), scene_picture(page, 'painted')
+    people = np.ptp(solid, axis=2) > 60
+    assert people.sum() > 300 and np.abs(solid - painted)[~people].mean() < 3
+    # Where the one has a colourful limb the other has it too, but for its rim.
+    inside = cv2.erode(people.astype(np.uint8), np.ones((3, 3))) > 0
+    same = np.abs(solid - painted)[inside].max(1) < 60
+    assert inside.sum() > 60 and same.mean() > 0.85
+
+
+def test_moves_painted_without_a_graphics_card_and_rests_solid(show):
+    page = show(world(make_sequence(2, 300)))
+    wait_until(page, 'stereopose.viewpoint.refined')
+    assert not page.evaluate('stereopose.statistics().painted')
+    page.click('#play')
+    wait_until(page, 'stereopose.frame > 2')
+    assert page.evaluate('stereopose.statistics().painted')
+    page.click('#play')
+    wait_until(page, 'stereopose.viewpoint.refined')
+    statistics = page.evaluate('stereopose.statistics()')
+    assert not statistics['painted'] and statistics['density'] == 2
+
+
+def test_without_webgl_all_is_painted(browser, tmp_path):
+    path = tmp_path / 'clip.html'
+    write_html(path, world(make_sequence(2, 5)))
+    no_webgl = """<script>
+        const real = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+            return kind.startsWith('webgl') ? null : real.call(this, kind, ...more);
+        };
+    </script>"""
+    path.write_text(path.read_text(encoding='utf-8').replace('<header>', no_webgl + '<header>'), encoding='utf-8')
+    page = open_page(browser, path, SMALL, reduced_motion='reduce')
+    wait_until(page, 'stereopose.viewpoint.refined')
+    assert page.evaluate('stereopose.drawnPeople') == 2 and page.evaluate('stereopose.statistics().painted')
+    picture = page.screenshot(clip=page.locator('#scene').bounding_box())
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).astype(float)
+    assert (np.ptp(pixels, axis=2) > 60).sum() > 300
+    assert page.troubles == []
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ('still', 'moving', 'level'), [(16.7, 16.7, 0), (16.7, 40, 2), (8.3, 16.7, 0), (33.3, 33.3, 0), (33.3, 60, 2)]
+)
+def test_scene_that_lags_behind_the_screen_is_drawn_more_simply(show, still, moving, level):
+    page = show(make_sequence(1, 2))
+    script = """([still, moving]) => {
+        const pace = new stereopose.pace.constructor(3);
+        let now = 0;
+        for (let i = 0; i < 60; i++) pace.record(now += still, false);
+        for (let i = 0; i < 200; i++) pace.record(now += moving, true);
+        return pace.level;
+    }"""
+    assert page.evaluate(script, [still, moving]) == level
 
 
 def test_narrow_window_stacks_the_panes(show):

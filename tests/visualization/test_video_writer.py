@@ -247,3 +247,15 @@ def test_full_disk(tmp_path):
     with largest_file(size):
         run()
     assert len(decode(path)[0]) == 40
+
+
+@pytest.mark.parametrize('preset', ['ultrafast', 'veryfast'])
+def test_every_preset_is_kind_to_even_grounds(tmp_path, preset):
+    # A slope of light on a wall: without care, the quickest preset breaks it into blocks.
+    slope = np.add.outer(np.linspace(200, 215, HEIGHT), np.linspace(0, 9, WIDTH))[..., None]
+    with VideoWriter(tmp_path / 'a.mp4', WIDTH, HEIGHT, crf=23, preset=preset) as video:
+        for k in range(3):
+            video.write(np.rint(slope + [0, 2, 4]).astype(np.uint8) + np.uint8(k))
+    said = (tmp_path / 'a.mp4').read_bytes()  # libx264 leaves its settings there
+    assert b'deblock=1:0:0' in said and b'aq=1:' in said
+    assert abs(decode(tmp_path / 'a.mp4')[1][2] - (slope + [2, 4, 6])).mean() < 1.5

@@ -84,6 +84,7 @@ def time_drawing(folder: Path) -> tuple[float, float]:
     import numpy as np
 
     from stereopose_mm.apis import open_frames
+    from stereopose_mm.apis.clips.stages import ENCODING
     from stereopose_mm.geometry import PoseSequence
     from stereopose_mm.visualization import ClipPainter, SceneBounds, VideoWriter, root_trails
 
@@ -105,7 +106,7 @@ def time_drawing(folder: Path) -> tuple[float, float]:
         draw(index)
     drawing = time.perf_counter() - begin
     begin = time.perf_counter()
-    with VideoWriter(folder / 'drawn.mp4', *SIZE, frame_rate=FRAME_RATE) as video:
+    with VideoWriter(folder / 'drawn.mp4', *SIZE, frame_rate=FRAME_RATE, **ENCODING) as video:
         for index in range(clip.num_frames):
             video.write(draw(index))
     return drawing, time.perf_counter() - begin

@@ -12,7 +12,7 @@ import orjson
 import torch
 
 from ...files import whole_file
-from ...geometry import H36M_17, PoseSequence, get_skeleton, map_scores
+from ...geometry import CAMERA_FIELDS, H36M_17, PoseSequence, get_skeleton, map_scores
 from .store import Stage
 
 _UNITS = {
@@ -31,7 +31,6 @@ _UNITS = {
     'bbox': 'pixels: left, top, right, bottom',
     'camera': "pixels; distortion in OpenCV's order",
 }
-_CAMERA_FIELDS = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
 
 
 def write_json(path: Path, stage: Stage, info: dict) -> None:
@@ -72,7 +71,7 @@ def write_json(path: Path, stage: Stage, info: dict) -> None:
 def _frames_as_json(part: PoseSequence) -> Iterator[bytes]:
     people = list(_instances(part))
     lens = part.cameras.distortion
-    columns = {name: getattr(part.cameras, name).tolist() for name in _CAMERA_FIELDS}
+    columns = {name: getattr(part.cameras, name).tolist() for name in CAMERA_FIELDS}
     for index in range(part.num_frames):
         camera = {name: values[index] for name, values in columns.items()}
         camera['distortion'] = None if lens is None or not lens[index].any() else lens[index].tolist()

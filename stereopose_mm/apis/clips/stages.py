@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 from torch import nn
 
@@ -26,8 +28,9 @@ from .store import Stage
 # Frames of a part, and seconds after which a shorter one is written: what an interruption costs at the most.
 _PART_FRAMES, _PART_SECONDS = 256, 20.0
 PICTURE_SIZE = (1280, 720)
-# Drawing and encoding share the cores: a quicker preset costs a little size on flat pictures.
-_PRESET, _CRF = 'superfast', 24
+#: Of :class:`~stereopose_mm.visualization.VideoWriter`. Drawing and encoding share the cores: of one quality, the
+#: quickest preset's files are a quarter larger.
+ENCODING = dict(preset='ultrafast', crf=23)
 
 PeopleOf = Callable[[Sequence[Frame]], list[People2D]]
 Advance = Callable[[int], None]
@@ -175,8 +178,19 @@ class FinishStage:
         index = len(self.stage)
         before = self.stage.read(index - 1) if index else part.select_frames(slice(0, 0))
         clip, start = PoseSequence.concatenate([before, part]), before.num_frames
-        with VideoWriter(path, *PICTURE_SIZE, crf=_CRF, preset=_PRESET) as video:
+        with _opencv_in_one_thread(), VideoWriter(path, *PICTURE_SIZE, **ENCODING) as video:
             for row, image in zip(range(start, clip.num_frames), images, strict=False):
                 frame, time = clip.select_frames(slice(row, row + 1)), clip.frame_times[row]
                 video.write(self.painter.draw(image, frame, time, root_trails(clip, row)), time)
                 advance(1)
+
+
+@contextmanager
+def _opencv_in_one_thread() -> Iterator[None]:
+    """No threads for single pictures: decoding, drawing and encoding keep the cores busy, and would wait for them."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...geometry import CAMERA_FIELDS
 from ...geometry.skeletons import Skeleton, get_skeleton
 
 SCHEMA_VERSION = 1
@@ -20,7 +21,7 @@ PROVENANCE_COLUMNS = ('source', 'source_record', 'generator', 'config_hash', 'se
 #: Coefficients of a lens, in OpenCV's order: k1 k2 p1 p2 k3 k4 k5 k6.
 NUM_DISTORTION = 8
 #: What a camera is described by in JSON.
-CAMERA_KEYS = ('fx', 'fy', 'cx', 'cy', 'width', 'height', 'distortion')
+CAMERA_KEYS = (*CAMERA_FIELDS, 'distortion')
 #: Rows that are converted together.
 CHUNK = 16384
 

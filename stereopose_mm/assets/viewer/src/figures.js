@@ -16,9 +16,10 @@ const CAPSULES = [
   [8, 11, 0.06, 0.05, 1], [11, 12, 0.048, 0.037, 1], [12, 13, 0.036, 0.025, 1],
   [8, 14, 0.06, 0.05, 2], [14, 15, 0.048, 0.037, 2], [15, 16, 0.036, 0.025, 2],
 ];
-// Pale balls on the joints that bend, feet and hands.
+// Pale balls on the joints that bend, each before the foot or hand that follows it.
 const BALLS = [[2, 0.054], [3, 0.043], [5, 0.054], [6, 0.043], [12, 0.041], [13, 0.034], [15, 0.041], [16, 0.034]];
-const PARTS = CAPSULES.length + BALLS.length;
+export const NUM_CAPSULES = CAPSULES.length;
+export const PARTS = NUM_CAPSULES + BALLS.length;
 const WHITE = new Color('#ffffff');
 const TRAIL_SECONDS = 2.5;
 const TRAIL_SEGMENTS = 1536;

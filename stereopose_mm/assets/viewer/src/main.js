@@ -25,24 +25,16 @@ const refresh = () => { stale = true; };
 const playback = new Playback(clip, video, refresh);
 const people = new People(clip, find('people'), () => {
   timeline.resize(people.visible);
-  scene?.follow(people.followed);
+  scene.follow(people.followed);
   refresh();
 });
 const overlay = new Overlay(clip, find('overlay-canvas'));
 const timeline = new Timeline(clip, find('timeline'), (frame) => playback.seek(frame));
-const scene = makeScene();
+const scene = new SceneView(clip, {
+  canvas: find('scene-canvas'), paint: find('scene-paint'), labels: find('labels'), still: STILL,
+});
 const photos = clip.media === 'photos'
-  ? new Photos(files, clip.names, find('frame-box'), (image) => scene?.setImage(image)) : null;
-
-function makeScene() {
-  try {
-    return new SceneView(clip, find('scene-canvas'), find('labels'), { still: STILL });
-  } catch {
-    find('scene-note').textContent = 'This browser shows no WebGL: no 3D here';
-    find('scene-note').hidden = false;
-    return null;
-  }
-}
+  ? new Photos(files, clip.names, find('frame-box'), (image) => scene.setImage(image)) : null;
 
 // What is written once.
 
@@ -67,45 +59,48 @@ function writeTitles() {
   if (!clip.media) find('picture-title').textContent = 'Reprojected, without the picture';
   if (!clip.lifted.includes(1)) {
     find('scene-note').textContent = clip.numPoses ? 'No pose could be lifted' : 'No person was found';
-    find('scene-note').hidden = Boolean(!scene);
+    find('scene-note').hidden = false;
   }
 }
 
 // What changes with the frame.
 
-let peopleWritten = 0;
+let wordsWritten = 0;
 function update() {
   stale = false;
   const { frame } = playback;
   document.body.classList.toggle('playing', playback.playing);
   find('play').setAttribute('aria-label', playback.playing ? 'Pause' : 'Play');
   find('speed').textContent = `${playback.speed}×`;
-  const now = `Frame ${frame + 1} of ${clip.numFrames}`;
-  find('readout').innerHTML = clip.photos
-    ? `<b>${frame + 1}</b> / ${clip.numFrames}`
-    : `<b>${clip.times[frame].toFixed(2)} s</b>\nframe ${clip.numbers[frame]} · ${frame + 1}/${clip.numFrames}`;
-  timeline.show(frame, now);
-  find('frame-name').textContent = clip.names[frame] || '';
-  fitPicture();
+  timeline.show(frame);
+  if (clip.camera(frame) !== fitted) fitPicture();
   overlay.draw(frame, people.visible);
-  // Nobody reads numbers that change with each picture.
-  if (!playback.playing || performance.now() - peopleWritten > 150) {
-    peopleWritten = performance.now();
-    people.update(frame);
+  // Nobody reads words that change with each picture, and each change lays out the page anew.
+  if (!playback.playing || performance.now() - wordsWritten > 150) {
+    wordsWritten = performance.now();
+    writeWords(frame);
   }
-  scene?.update(frame, people.visible);
+  scene.update(frame, people.visible);
   if (photos && photos.frame !== frame) photos.show(frame);
 }
 
-// The picture as large as its pane holds.
-let fitted = '';
+function writeWords(frame) {
+  find('readout').innerHTML = clip.photos
+    ? `<b>${frame + 1}</b> / ${clip.numFrames}`
+    : `<b>${clip.times[frame].toFixed(2)} s</b>\nframe ${clip.numbers[frame]} · ${frame + 1}/${clip.numFrames}`;
+  find('frame-name').textContent = clip.names[frame] || '';
+  timeline.say(frame, `Frame ${frame + 1} of ${clip.numFrames}`);
+  people.update(frame);
+}
+
+// The picture as large as its pane holds; asked for its size only when that or the picture's may have changed.
+let fitted = null;
 function fitPicture() {
-  const { width, height } = clip.camera(playback.frame);
+  fitted = clip.camera(playback.frame);
+  const { width, height } = fitted;
   const pane = find('picture');
   const scale = Math.min(pane.clientWidth / width, pane.clientHeight / height);
   const size = [width * scale, height * scale];
-  if (fitted === size.join()) return;
-  fitted = size.join();
   const box = find('frame-box').style;
   [box.width, box.height] = size.map((value) => `${value}px`);
   overlay.resize(...size);
@@ -116,7 +111,7 @@ function resize() {
   overlay.draw(playback.frame, people.visible);
   timeline.resize(people.visible);
   const { clientWidth, clientHeight } = find('scene');
-  if (clientWidth && clientHeight) scene?.resize(clientWidth, clientHeight);
+  if (clientWidth && clientHeight) scene.resize(clientWidth, clientHeight);
   refresh();
 }
 
@@ -134,7 +129,7 @@ const layers = {
 
 function toggleLayer(name) {
   const layer = layers[name];
-  if (!scene || !layer.button) return;
+  if (!layer.button) return;
   layer[3](!layer[2]());
   layer.button.setAttribute('aria-pressed', layer[2]());
   refresh();
@@ -147,7 +142,7 @@ function toggleOverlay() {
 }
 
 function go(name) {
-  scene?.viewpoint.go(name);
+  scene.viewpoint.go(name);
 }
 
 function makeButton(parent, words, title, action) {
@@ -167,18 +162,16 @@ function makeButtons() {
   }
   for (const [name, layer] of Object.entries(layers)) {
     const empty = (name === 'depth' && !clip.sigma.some((s) => s > 0)) || (name === 'trails' && clip.photos);
-    if (!scene || empty) continue;
+    if (empty) continue;
     layer.button = makeButton(find('layers'), layer[0], layer[1], () => toggleLayer(name));
     layer.button.setAttribute('aria-pressed', layer[2]());
   }
-  if (scene) {
-    scene.viewpoint.named = () => {
-      const { name, moved } = scene.viewpoint;
-      for (const [other, button] of Object.entries(presetButtons)) {
-        button.setAttribute('aria-pressed', other === (moved ? 'overview' : name));
-      }
-    };
-  }
+  scene.viewpoint.named = () => {
+    const { name, moved } = scene.viewpoint;
+    for (const [other, button] of Object.entries(presetButtons)) {
+      button.setAttribute('aria-pressed', other === (moved ? 'overview' : name));
+    }
+  };
   find('overlay').addEventListener('click', toggleOverlay);
   find('play').addEventListener('click', () => playback.toggle());
   find('back').addEventListener('click', () => playback.step(-1));
@@ -208,7 +201,7 @@ const KEYS = [
   [['⇧ →'], 'ten frames on', () => playback.step(10)],
   [['L'], 'names', () => toggleLayer('labels')],
   [['Home'], 'first frame', () => playback.seek(0)],
-  [['C'], 'through the camera, and back', () => go(scene?.viewpoint.name === 'camera' ? 'overview' : 'camera')],
+  [['C'], 'through the camera, and back', () => go(scene.viewpoint.name === 'camera' ? 'overview' : 'camera')],
   [['End'], 'last frame', () => { playback.pause(); playback.seek(clip.numFrames - 1); }],
   [['F'], 'follow a person', () => people.followNearest(playback.frame)],
   [['[', ']'], 'slower, faster', (key) => playback.nextSpeed(key === '[' ? -1 : 1)],
@@ -276,8 +269,8 @@ function loop(now) {
   const start = performance.now();
   playback.tick(now);
   if (stale) update();
-  scene?.tick(now);
-  statistics.record(now, performance.now() - start);
+  const drew = scene.tick(now, playback.playing);
+  statistics.record(now, performance.now() - start, drew);
   requestAnimationFrame(loop);
 }
 
@@ -285,22 +278,22 @@ if (video) {
   find('frame-box').prepend(video);
   // The first picture, and those of seeking while paused, come after the frame has changed.
   const arrived = () => {
-    if (scene) scene.needsRender = true;
+    scene.needsRender = true;
     video.requestVideoFrameCallback?.(arrived);
   };
   video.requestVideoFrameCallback?.(arrived);
-  video.addEventListener('loadeddata', () => scene?.setVideo(video), { once: true });
+  video.addEventListener('loadeddata', () => scene.setVideo(video), { once: true });
 }
 writeTitles();
 makeButtons();
 writeHelp();
 makeSplitter();
 document.addEventListener('keydown', onKey);
-scene?.update(0, people.visible);
+scene.update(0, people.visible);
 new ResizeObserver(resize).observe(find('picture'));
 new ResizeObserver(resize).observe(find('scene'));
 resize();
-scene?.viewpoint.go('overview', { atOnce: true });
+scene.viewpoint.go('overview', { atOnce: true });
 requestAnimationFrame(loop);
 
 // For tests and for pages that embed this one.
@@ -308,8 +301,8 @@ window.stereopose = {
   clip,
   get frame() { return playback.frame; },
   get playing() { return playback.playing; },
-  get drawnPeople() { return scene ? scene.figures.drawn : 0; },
-  get viewpoint() { return scene && { name: scene.viewpoint.name, settled: scene.atRest, refined: scene.refined }; },
+  get drawnPeople() { return scene.figures.drawn; },
+  get viewpoint() { return { name: scene.viewpoint.name, settled: scene.atRest, refined: scene.refined }; },
   get pictureReady() {
     if (video) return video.readyState >= 2 && !video.seeking;
     return photos ? photos.element.complete && photos.frame === playback.frame : true;
@@ -323,20 +316,21 @@ window.stereopose = {
   // Where the scene draws a person's joints, in pixels of the picture; only in the camera's view.
   jointPixels(row) {
     const pose = clip.poseOf(playback.frame, row);
-    if (!scene?.viewpoint.throughCamera || pose < 0) return null;
+    if (!scene.viewpoint.throughCamera || pose < 0) return null;
     const [left, top, width] = scene.viewpoint.pictureBox();
     const scale = clip.camera(playback.frame).width / width;
     return scene.jointPixels(pose).map(([x, y]) => [(x - left) * scale, (y - top) * scale]);
   },
-  statistics: () => ({ ...statistics.summary(), drawCalls: scene?.renderer.info.render.calls, triangles: scene?.renderer.info.render.triangles }),
-  // Milliseconds to draw the scene once, until the last pixel is there.
+  // How the scene is drawn: 'auto' as quickly as it moves, 'solid' by WebGL, 'painted' without.
+  drawAs: (manner) => scene.drawAs(manner),
+  get pace() { return scene.pace; },
+  statistics: () => ({ ...statistics.summary(), ...scene.statistics }),
+  // Milliseconds to draw the scene once as it is drawn now, until the last pixel is there.
   drawingTime(times) {
-    const { renderer, scene: all, viewpoint } = scene;
-    const gl = renderer.getContext();
     const start = performance.now();
     for (let i = 0; i < times; i++) {
-      renderer.render(all, viewpoint.camera);
-      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+      scene.draw(scene.drawn);
+      scene.drawn.by.finish();
     }
     return (performance.now() - start) / times;
   },

@@ -85,10 +85,12 @@ export class Overlay {
     }
   }
 
+  // All rings and all dots of a person at once: each stroke alone would cost as much.
   #drawDetections(pose) {
     const { clip, context } = this;
     const lifted = clip.lifted[pose];
     const radius = (lifted ? 0.62 * this.#limbWidth(pose) : 2.2 * this.density) + 0.4 * this.density;
+    const dots = new Path2D();
     for (let k = 0; k < JOINTS; k++) {
       const point = this.#point(clip.detections, pose, k);
       if (!point) continue;
@@ -97,14 +99,14 @@ export class Overlay {
       if (again && Math.hypot(again[0] - point[0], again[1] - point[1]) > radius) {
         this.#line(point, again, 1.2 * this.density, '#ffffffb0');
       }
-      context.beginPath();
-      context.arc(point[0], point[1], radius, 0, 2 * Math.PI);
-      context.fillStyle = lifted ? '#ffffff' : '#8d9aab';
-      context.strokeStyle = OUTLINE;
-      context.lineWidth = 1.3 * this.density;
-      context.stroke();
-      context.fill();
+      dots.moveTo(point[0] + radius, point[1]);
+      dots.arc(point[0], point[1], radius, 0, 2 * Math.PI);
     }
+    context.fillStyle = lifted ? '#ffffff' : '#8d9aab';
+    context.strokeStyle = OUTLINE;
+    context.lineWidth = 1.3 * this.density;
+    context.stroke(dots);
+    context.fill(dots);
   }
 
   #drawLabel(pose, crowd) {

@@ -1,41 +1,35 @@
 // Copyright (c) StereoPose-MM contributors. SPDX-License-Identifier: Apache-2.0
-// The 3D scene: people, ground, the real camera with its picture, and the names above the heads.
+// The 3D scene: people, ground, the real camera with its picture, and the names above the heads; and who draws it.
 
-import { LinearFilter, Scene, SRGBColorSpace, Texture, Vector3, VideoTexture, WebGLRenderer } from 'three';
+import { LinearFilter, Scene, SRGBColorSpace, Texture, Vector3, VideoTexture } from 'three';
 import { JOINTS } from './data.js';
 import { Figures } from './figures.js';
 import { liftLabel } from './labels.js';
+import { Pace } from './pace.js';
+import { Painter } from './painter.js';
+import { Solid } from './solid.js';
 import { Ground, Pyramid } from './stage.js';
 import { Viewpoint } from './viewpoint.js';
 
-const BACKGROUND = '#161b22';
 const FEW = 8;
 // A clip that covers more ground than this many metres is framed by who is there now.
 const WIDE = 5;
-
-// Smooth edges cost a software renderer five times the work: it gets them when the scene rests, from twice the pixels.
+// What rests this long is drawn as finely as can be.
 const REST_MS = 180;
-
-function drawsInSoftware() {
-  const gl = document.createElement('canvas').getContext('webgl2');
-  const info = gl?.getExtension('WEBGL_debug_renderer_info');
-  const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : '';
-  gl?.getExtension('WEBGL_lose_context')?.loseContext();
-  return /swiftshader|llvmpipe|software|basic render/i.test(name);
-}
+const [MOST_DENSITY, COARSE_DENSITY] = [2, 0.7];
 
 export class SceneView {
-  constructor(clip, canvas, labels, { still }) {
+  constructor(clip, { canvas, paint, labels, still }) {
     this.clip = clip;
-    this.canvas = canvas;
-    this.software = drawsInSoftware();
-    this.renderer = new WebGLRenderer({ canvas, antialias: !this.software, powerPreference: 'high-performance' });
-    this.renderer.setClearColor(BACKGROUND);
     this.scene = new Scene();
     this.ground = new Ground(this.scene);
     this.figures = new Figures(clip, this.scene);
     this.pyramid = new Pyramid(clip, this.scene);
     this.viewpoint = new Viewpoint(clip, canvas, still);
+    this.solid = Solid.make(canvas);
+    this.painter = new Painter(paint, this);
+    this.pace = new Pace(1);
+    this.manner = 'auto';
     this.labelsShown = true;
     this.labels = clip.tracks.map((_, row) => {
       const label = document.createElement('span');
@@ -52,15 +46,33 @@ export class SceneView {
 
   resize(width, height) {
     this.size = [width, height];
-    this.#setFineness(1);
-    this.renderer.setSize(width, height, false);
+    this.#listManners();
     this.viewpoint.resize(width, height);
     this.needsRender = true;
   }
 
-  #setFineness(factor) {
-    this.fineness = factor;
-    this.renderer.setPixelRatio(Math.min((window.devicePixelRatio || 1) * factor, 2));
+  // How the scene can be drawn while it moves, the finest first, and how at rest: who draws, pixels to a CSS pixel.
+  #listManners() {
+    const { solid, painter, manner } = this;
+    const dense = Math.min(window.devicePixelRatio || 1, MOST_DENSITY);
+    const densities = dense > 1 ? [dense, 1] : [dense];
+    const moving = manner === 'solid' || (manner === 'auto' && solid && !solid.software) ? [solid] : [];
+    if (manner !== 'solid') moving.push(painter);
+    this.manners = moving.flatMap((by) => densities.map((density) => ({ by, density })));
+    if (manner === 'auto') this.manners.push({ by: painter, density: COARSE_DENSITY });
+    const best = manner === 'painted' ? painter : solid ?? painter;
+    const density = best === solid && solid?.software ? Math.min(2 * dense, MOST_DENSITY) : dense;
+    // At rest the painter paints what it skips in a hurry.
+    this.finest = this.manners.find((one) => one.by === solid && one.by === best && one.density === density) ?? { by: best, density };
+    if (this.pace.levels !== this.manners.length) this.pace.restart(this.manners.length);
+  }
+
+  // 'auto', or 'solid' or 'painted' whatever the time it takes; without WebGL all is painted.
+  drawAs(manner) {
+    this.manner = this.solid ? manner : 'painted';
+    this.pace.levels = 0;
+    this.#listManners();
+    this.needsRender = true;
   }
 
   setVideo(video) {
@@ -184,24 +196,42 @@ export class SceneView {
 
   // Whether no better picture of this will follow.
   get refined() {
-    return this.atRest && !(this.software && this.fineness === 1);
+    return this.atRest && this.drawn === this.finest;
   }
 
-  // Once for each picture of the screen.
-  tick(now) {
+  // Once for each picture of the screen; whether something moved.
+  tick(now, playing) {
     if (this.viewpoint.tick(now)) this.needsRender = true;
-    const refine = this.software && !this.needsRender && this.fineness === 1 && now - this.lastDrawn > REST_MS;
-    if (!this.needsRender && !refine) return;
-    if (this.needsRender) this.lastDrawn = now;
-    if (this.software && this.fineness !== (refine ? 2 : 1)) this.#setFineness(refine ? 2 : 1);
+    const moved = this.needsRender;
     this.needsRender = false;
-    const through = this.viewpoint.name === 'camera';
-    this.pyramid.asBackground(through);
-    const overPicture = through && this.pyramid.picture.visible;
-    this.ground.uniforms.strength.value = overPicture ? 0.75 : 1;
-    this.ground.uniforms.filled.value = overPicture ? 0 : 0.75;
-    this.renderer.render(this.scene, this.viewpoint.camera);
-    this.#placeLabels();
+    this.pace.record(now, moved);
+    if (moved) {
+      this.lastDrawn = now;
+      this.draw(this.manners[this.pace.level]);
+      this.#placeLabels();
+    } else if (!playing && this.drawn !== this.finest && now - this.lastDrawn > REST_MS) {
+      this.draw(this.finest);
+    }
+    return moved;
+  }
+
+  draw(manner) {
+    const { by, density } = manner;
+    const { pyramid, ground, solid, painter, viewpoint } = this;
+    const through = viewpoint.name === 'camera';
+    pyramid.asBackground(through);
+    const overPicture = through && pyramid.picture.visible;
+    ground.uniforms.strength.value = overPicture ? 0.75 : 1;
+    ground.uniforms.filled.value = overPicture ? 0 : 0.75;
+    if (by === solid) solid.draw(this.scene, viewpoint.camera, this.size, density);
+    else painter.draw(viewpoint.camera, this.size, density, { through, hurried: manner !== this.finest });
+    painter.canvas.style.visibility = by === painter ? 'visible' : 'hidden';
+    this.drawn = manner;
+  }
+
+  get statistics() {
+    const { calls, triangles } = this.solid?.renderer.info.render ?? {};
+    return { painted: this.drawn?.by === this.painter, density: this.drawn?.density, level: this.pace.level, drawCalls: calls, triangles };
   }
 
   // CSS pixels of a pose's joints in the view, as drawn.

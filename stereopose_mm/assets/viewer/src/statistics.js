@@ -11,14 +11,16 @@ export class Statistics {
   reset() {
     this.steps = [];
     this.work = [];
+    this.drew = [];
     this.last = null;
   }
 
-  record(now, milliseconds) {
+  record(now, milliseconds, drew) {
     if (this.last !== null) this.steps.push(now - this.last);
     this.last = now;
     this.work.push(milliseconds);
-    for (const list of [this.steps, this.work]) if (list.length > KEPT) list.shift();
+    this.drew.push(drew);
+    for (const list of [this.steps, this.work, this.drew]) if (list.length > KEPT) list.shift();
   }
 
   summary() {
@@ -28,6 +30,8 @@ export class Statistics {
     return {
       pictures: this.steps.length,
       framesPerSecond: mean ? 1000 / mean : 0,
+      // Of these pictures, in how many the scene had moved.
+      scenes: this.drew.filter(Boolean).length,
       stepMedian: at(this.steps, 0.5),
       step95: at(this.steps, 0.95),
       scriptMedian: at(this.work, 0.5),

@@ -92,8 +92,11 @@ export class Timeline {
     }
   }
 
-  show(frame, words) {
+  show(frame) {
     this.playhead.style.transform = `translateX(${this.#x(frame).toFixed(1)}px)`;
+  }
+
+  say(frame, words) {
     this.root.setAttribute('aria-valuenow', frame);
     this.root.setAttribute('aria-valuetext', words);
   }
