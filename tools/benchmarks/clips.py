@@ -22,6 +22,9 @@ from pathlib import Path
 
 SIZE = (1280, 720)
 FRAME_RATE = 25.0
+# Of the page: windows, most frames, and how long it plays before it is measured and while it is, seconds.
+WINDOWS = ((1280, 800), (1600, 1000))
+PAGE_FRAMES, PAGE_START, PAGE_SECONDS = 300, 2.5, 8.0
 LIFTER_CONFIG = 'image-pose-lift_tcn_8xb64-200e_h36m.py'
 MODELS_2D = ('rtmdet_nano_320-8xb32_coco-person.py', 'rtmpose-t_8xb256-420e_coco-256x192.py')
 
@@ -110,6 +113,26 @@ def time_drawing(folder: Path) -> tuple[float, float]:
         for index in range(clip.num_frames):
             video.write(draw(index))
     return drawing, time.perf_counter() - begin
+
+
+def time_page(folder: Path, num_frames: int) -> dict[str, float]:
+    """Pictures a second of the HTML page while it plays, by the size of its window; empty without a Chromium."""
+    from stereopose_mm.visualization.viewer_browser import find_chromium, open_chromium, open_page
+
+    if find_chromium() is None:
+        return {}
+    time_ours(folder, ('html',), num_frames)
+    rates = {}
+    with open_chromium() as browser:
+        for size in WINDOWS:
+            page = open_page(browser, folder / 'ours/viewer.html', size)
+            page.evaluate('stereopose.play()')
+            page.wait_for_timeout(1000 * PAGE_START)
+            page.evaluate('stereopose.resetStatistics()')
+            page.wait_for_timeout(1000 * PAGE_SECONDS)
+            rates[f'page, {size[0]} × {size[1]}'] = page.evaluate('stereopose.statistics().framesPerSecond')
+            page.close()
+    return rates
 
 
 class MMPoseDemo:
@@ -239,6 +262,7 @@ def measure(num_frames: int, num_slow: int) -> dict:
         rates['drawing'] = num_frames / drawing
         rates['drawing and encoding'] = num_frames / both
         rates['ours, video and JSON'] = rate_of_ours(folder, ('video', 'json'), num_frames)
+        rates |= time_page(folder, min(num_frames, PAGE_FRAMES))
         slow = folder / 'slow'
         slow.mkdir()
         demo = MMPoseDemo(slow, make_clip(slow, num_slow))
@@ -268,7 +292,8 @@ def to_markdown(result: dict) -> str:
         '',
         "MMPose's is its own `body3d_pose_lifter_demo.py`, unchanged, with SimpleBaseline3D; it draws one of the five "
         'people in 3D, its default (more crash it at this size). Ours is `lift_clip`: tracking, lifting, constant bone '
-        'lengths, and writing; all five are drawn. Both from the first frame on, loading left out.',
+        'lengths, and writing; all five are drawn. Both from the first frame on, loading left out. The page is the '
+        f"HTML viewer's, of at most {PAGE_FRAMES} frames, playing in a Chromium without a graphics card.",
         '',
         '| frames/s | |',
         '| --- | ---: |',
