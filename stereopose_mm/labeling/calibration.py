@@ -340,15 +340,14 @@ def fit_side_check(
 ) -> tuple[QualityModel, SideModel]:
     """Fit the check of sides to the labels that would be kept without it, and the least quality that keeps as many."""
     quality, _ = label_quality(model, labels.parts)
-    rows = np.flatnonzero(labels.valid)
+    rows = np.flatnonzero(quality >= model.min_quality)
     keypoints, scores = people.keypoints.numpy()[rows], people.scores.numpy()[rows]
     evidence = side_evidence(
         lifter, keypoints, scores, people.camera[torch.from_numpy(rows)],
         LiftResult(*(value[rows] for value in vars(lifted).values())),
     )  # fmt: skip
-    kept = quality[rows] >= model.min_quality
-    sides = fit_sides(evidence[kept], people.kind[rows][kept] == 'mistaken', quality[rows][kept])
-    doubt, _ = sides.doubt(evidence)
-    doubt[quality[rows] >= sides.checked_below] = 0
+    parts = {name: labels.parts[name][rows] for name in PARTS}
+    sides = fit_sides(evidence, people.kind[rows] == 'mistaken', parts)
+    doubt = np.where(sides.looks_at(parts), sides.doubt(evidence)[0], 0)
     quality[rows] = np.where(doubt > GateThresholds().max_side_doubt, 0, quality[rows] * (1 - doubt))
     return replace(model, min_quality=float(np.quantile(quality, 1 - KEPT))), sides

@@ -48,8 +48,8 @@ def judge_labels(
 ) -> Judgement:
     """Judge labels.
 
-    Sides are looked at for those that would be kept, and are not of so high a quality that hardly any of the confused
-    have it: three more lifts, of about half of the people. Quality falls by the probability that sides are confused.
+    Sides are looked at for those that would be kept, and whose parts are like those of the confused: three more lifts
+    of some. Quality falls by the probability that sides are confused.
 
     Args:
         lifter: What lifted them.
@@ -64,7 +64,7 @@ def judge_labels(
     """
     quality, parts = label_quality(model.quality, parts)
     reason = gate(quality, parts, thresholds, model.quality)
-    look = np.flatnonzero((reason == '') & (quality < model.sides.checked_below))
+    look = np.flatnonzero((reason == '') & model.sides.looks_at(parts))
     sides = np.full(len(quality), '', object)
     if len(look) and thresholds.max_side_doubt < 1:
         chosen = LiftResult(*(value[look] for value in vars(lifted).values()))

@@ -14,16 +14,23 @@ from torch import nn
 from ..apis.lifting import LiftResult, lift_keypoints
 from ..datasets.detector_noise import SWAPPED, swapped_indices
 from ..geometry import Camera
-from .quality import depth_uncertainty
+from .quality import PARTS, depth_uncertainty
 
-# What tells of it, and what is added to each before its logarithm is taken: about the least that is found.
-_FLOORS = {'uncertainty': 0.005, 'residual': 0.005, 'unused': 0.02}
+# What is added to each part of quality before its logarithm is taken: about the least that is found.
+_FLOORS = {
+    'residual': 0.005, 'unused': 0.02, 'doubt': 0.05, 'uncertainty': 0.005, 'disagreement': 0.005, 'bone_misfit': 0.1,
+    'joint_excess': 0.1, 'depth_margin': 0.001,
+}  # fmt: skip
+# The parts that are compared with those of the exchanges.
+_COMPARED = ('uncertainty', 'residual', 'unused')
 # Evidence of an exchange that cannot be lifted.
 _NONE = -10.0
 # Rounds of the fit, each of which chooses the likeliest exchange of each person anew.
 _ROUNDS = 4
-# Share of the confused people that are to be among those checked.
-_CHECKED = 0.95
+# Share of the people found to be confused that the screen lets through.
+_SCREENED = 0.9
+# Weight of a ridge on the screen's weights, in people.
+_RIDGE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +39,33 @@ class SideModel:
 
     .. math:: p = \sigma\left(b + \max_e \sum_j w_j \log\frac{x_j + c_j}{x_{ej} + c_j}\right)
 
-    for parts :math:`x_j` of the person as annotated and :math:`x_{ej}` with exchange e.
+    for parts :math:`x_j` of the person as annotated and :math:`x_{ej}` with exchange e. Only people are looked at whose
+    own parts let it be: :math:`\sum_j v_j \log(x_j + c_j) \geq s`.
 
     Attributes:
-        weights: :math:`w_j >= 0`, by part.
+        weights: :math:`w_j \geq 0`, by part.
         intercept: b.
-        checked_below: Labels of a higher quality need no check: hardly any of the confused have it.
+        screen: :math:`v_j`, by part.
+        screen_above: s.
     """
 
     weights: Mapping[str, float]
     intercept: float
-    checked_below: float
+    screen: Mapping[str, float]
+    screen_above: float
 
     def __post_init__(self) -> None:
-        if set(self.weights) != set(_FLOORS) or not all(weight >= 0 for weight in self.weights.values()):
-            raise ValueError(f'weights takes {list(_FLOORS)}, none negative, got {dict(self.weights)}')
-        if not (np.isfinite(self.intercept) and 0 <= self.checked_below <= 1):
-            raise ValueError(
-                f'takes a finite intercept and checked_below in 0 … 1, got {self.intercept}, {self.checked_below}'
-            )
+        if set(self.weights) != set(_COMPARED) or not all(weight >= 0 for weight in self.weights.values()):
+            raise ValueError(f'weights takes {list(_COMPARED)}, none negative, got {dict(self.weights)}')
+        if set(self.screen) != set(PARTS):
+            raise ValueError(f'screen takes {list(PARTS)}, got {dict(self.screen)}')
+        numbers = [self.intercept, *self.screen.values(), self.screen_above]
+        if not np.isfinite(numbers).all():
+            raise ValueError(f'takes finite numbers, got {numbers}')
+
+    def looks_at(self, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+        """``(N,)`` bool, who is worth three more lifts; by parts of quality."""
+        return _logs(parts) @ np.array([self.screen[name] for name in PARTS]) >= self.screen_above
 
     def doubt(self, evidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Judge :func:`side_evidence`.
@@ -58,7 +73,7 @@ class SideModel:
         Returns:
             ``(N,)`` probabilities, and the ``(N,)`` names of the likeliest exchange: legs, arms or all.
         """
-        total = evidence @ np.array([self.weights[name] for name in _FLOORS])
+        total = evidence @ np.array([self.weights[name] for name in _COMPARED])
         return expit(self.intercept + total.max(1)), np.array(SWAPPED, object)[total.argmax(1)]
 
 
@@ -95,39 +110,62 @@ def side_evidence(
     return np.nan_to_num(_tells(lifted)[:, None] - np.stack(exchanged, 1), nan=_NONE)
 
 
-def fit_sides(evidence: np.ndarray, confused: np.ndarray, quality: np.ndarray) -> SideModel:
-    """Logistic regression of confusion on the evidence of the likeliest exchange.
+def fit_sides(evidence: np.ndarray, confused: np.ndarray, parts: Mapping[str, np.ndarray]) -> SideModel:
+    """Logistic regressions: of confusion on the evidence of the likeliest exchange, and of what that finds on parts.
 
     Args:
         evidence: ``(N, 3, 3)``, :func:`side_evidence`.
         confused: ``(N,)`` bool, the truth.
-        quality: ``(N,)`` of the labels, sides not looked at.
+        parts: Of quality, ``(N,)`` each.
 
     Raises:
-        ValueError: If all are confused, or none.
+        ValueError: If all are confused, or none, or none that can be found.
     """
     if confused.all() or not confused.any():
         raise ValueError(f'confused: takes people of both kinds, got {confused.sum()} of {len(confused)}')
-    weights = np.ones(len(_FLOORS))
-    intercept = 0.0
-    sign = np.where(confused, 1.0, -1.0)
+    weights, intercept = np.ones(len(_COMPARED)), 0.0
     rows = np.arange(len(evidence))
     for _ in range(_ROUNDS):
         chosen = evidence[rows, (evidence @ weights).argmax(1)]
-        design = np.concatenate([chosen, np.ones((len(chosen), 1))], 1)
+        weights, intercept = _logistic(chosen, confused, least=0.0)
+    logs = _logs(parts)
+    found = confused & (intercept + (evidence @ weights).max(1) > 0)
+    if not found.any():
+        raise ValueError(f'evidence: none of the {confused.sum()} confused people can be found by it')
+    screen, _ = _logistic(logs, found, ridge=_RIDGE)
+    return SideModel(
+        dict(zip(_COMPARED, weights.tolist(), strict=True)),
+        intercept,
+        dict(zip(PARTS, screen.tolist(), strict=True)),
+        float(np.quantile(logs[found] @ screen, 1 - _SCREENED)),
+    )
 
-        def loss(values: np.ndarray, design: np.ndarray = design) -> tuple[float, np.ndarray]:
-            margin = sign * (design @ values)
-            return float(np.logaddexp(0, -margin).mean()), -(design.T @ (sign * expit(-margin))) / len(sign)
 
-        bounds = [(0.0, None)] * len(weights) + [(None, None)]
-        *weights, intercept = minimize(loss, [*weights, intercept], jac=True, bounds=bounds, method='L-BFGS-B').x
-    told = dict(zip(_FLOORS, (float(weight) for weight in weights), strict=True))
-    return SideModel(told, float(intercept), float(np.quantile(quality[confused], _CHECKED)))
+def _logistic(
+    design: np.ndarray, target: np.ndarray, least: float | None = None, ridge: float = 0.0
+) -> tuple[np.ndarray, float]:
+    """Weights of at least ``least``, and the intercept, of the most probable logistic model."""
+    sign = np.where(target, 1.0, -1.0)
+    design = np.concatenate([design, np.ones((len(design), 1))], 1)
+    penalty = ridge * (np.arange(design.shape[1]) < design.shape[1] - 1)
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (design @ values)
+        value = np.logaddexp(0, -margin).sum() + 0.5 * penalty @ values**2
+        return float(value) / len(sign), (penalty * values - design.T @ (sign * expit(-margin))) / len(sign)
+
+    bounds = [(least, None)] * (design.shape[1] - 1) + [(None, None)]
+    values = minimize(loss, np.zeros(design.shape[1]), jac=True, bounds=bounds, method='L-BFGS-B').x
+    return values[:-1], float(values[-1])
+
+
+def _logs(parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """``(N, 8)``."""
+    return np.stack([np.log(np.asarray(parts[name], np.float64) + _FLOORS[name]) for name in PARTS], 1)
 
 
 def _tells(lifted: LiftResult) -> np.ndarray:
-    """``(N, 3)`` logarithms of what tells of wrong sides, NaN where a pose could not be lifted."""
+    """``(N, 3)`` logarithms of what is compared, NaN where a pose could not be lifted."""
     values = (depth_uncertainty(lifted), lifted.search_residual, 1 - np.asarray(lifted.used).mean(1))
-    tells = np.stack([np.log(value + floor) for value, floor in zip(values, _FLOORS.values(), strict=True)], 1)
-    return np.where(np.asarray(lifted.valid)[:, None], tells, np.nan)
+    tells = [np.log(value + _FLOORS[name]) for name, value in zip(_COMPARED, values, strict=True)]
+    return np.where(np.asarray(lifted.valid)[:, None], np.stack(tells, 1), np.nan)

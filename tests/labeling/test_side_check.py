@@ -10,7 +10,7 @@ from stereopose_mm.datasets.detector_noise import SWAPPED, swapped_indices
 from stereopose_mm.geometry import COCO_17, H36M_17
 from stereopose_mm.labeling.calibration import lift_population, load_label_model, measure_labels
 from stereopose_mm.labeling.judgement import judge_labels
-from stereopose_mm.labeling.quality import GateThresholds, label_quality
+from stereopose_mm.labeling.quality import PARTS, GateThresholds, label_quality
 from stereopose_mm.labeling.side_check import SideModel, fit_sides, side_evidence
 
 LEGS = ('hip', 'knee', 'ankle', 'foot')
@@ -96,14 +96,18 @@ def test_the_fit_finds_weights_that_evidence_was_made_with():
     generator = np.random.default_rng(0)
     evidence = generator.normal(-0.5, 0.5, (40000, 3, 3))
     evidence[..., 2] = generator.normal(0, 0.5, (40000, 3))
-    true = SideModel(dict(uncertainty=4.0, residual=2.0, unused=0.0), -3.0, 1.0)
+    true = SideModel(dict(uncertainty=4.0, residual=2.0, unused=0.0), -3.0, dict.fromkeys(PARTS, 0.0), 0.0)
     chance, _ = true.doubt(evidence)
     confused = generator.random(40000) < chance
-    quality = generator.random(40000)
-    fitted = fit_sides(evidence, confused, quality)
+    parts = {name: np.exp(generator.normal(0, 1, 40000)) for name in PARTS}
+    parts['residual'] *= np.exp(2 * (chance > 0.5))
+    fitted = fit_sides(evidence, confused, parts)
     np.testing.assert_allclose(list(fitted.weights.values()), [4, 2, 0], atol=0.35)
     assert fitted.intercept == pytest.approx(-3, abs=0.2)
-    assert (quality[confused] < fitted.checked_below).mean() == pytest.approx(0.95, abs=1e-3)
+    found = confused & (fitted.doubt(evidence)[0] > 0.5)
+    looks = fitted.looks_at(parts)
+    assert looks[found].mean() == pytest.approx(0.9, abs=0.01) and looks.mean() < 0.6
+    assert max(fitted.screen, key=lambda name: abs(fitted.screen[name])) == 'residual'
 
 
 def test_who_cannot_be_lifted_with_an_exchange_is_not_doubted(annotated, model):
@@ -119,12 +123,19 @@ def test_who_cannot_be_lifted_with_an_exchange_is_not_doubted(annotated, model):
 
 
 def test_wrong_models_and_thresholds_are_named(tmp_path):
+    weights, screen = dict(uncertainty=1.0, residual=1.0, unused=1.0), dict.fromkeys(PARTS, 1.0)
     with pytest.raises(ValueError, match=r'weights takes .*none negative'):
-        SideModel(dict(uncertainty=-1.0, residual=1.0, unused=1.0), 0.0, 0.5)
-    with pytest.raises(ValueError, match=r'finite intercept and checked_below in 0 … 1, got nan, 0.5'):
-        SideModel(dict(uncertainty=1.0, residual=1.0, unused=1.0), float('nan'), 0.5)
-    with pytest.raises(ValueError, match='confused: takes people of both kinds, got 0 of 2'):
-        fit_sides(np.zeros((2, 3, 3)), np.zeros(2, bool), np.ones(2))
+        SideModel(dict(weights, uncertainty=-1.0), 0.0, screen, 0.5)
+    with pytest.raises(ValueError, match='screen takes'):
+        SideModel(weights, 0.0, weights, 0.5)
+    with pytest.raises(ValueError, match='takes finite numbers, got .*nan'):
+        SideModel(weights, float('nan'), screen, 0.5)
+    for confused, evidence, message in (
+        (0, 0.0, 'people of both kinds, got 0 of 4'),
+        (1, -1.0, 'none of the 1 confused'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit_sides(np.full((4, 3, 3), evidence), np.arange(4) < confused, {name: np.ones(4) for name in PARTS})
     with pytest.raises(ValueError, match='max_side_doubt takes a number of at least 0, got -1'):
         GateThresholds(max_side_doubt=-1)
     stored = json.loads((load_label_model.__globals__['MODEL_FILE']).read_text())

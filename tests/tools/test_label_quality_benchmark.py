@@ -47,7 +47,8 @@ def test_calibrates_measures_and_writes_a_page(tool, mocap_files, tmp_path):  # 
         assert rejected + round(result['gate']['kept'] * 200) == pytest.approx(200, abs=4)
         exact = result['errors']['exact']
         assert exact['bones'] < exact['searched bones'] and exact['asymmetry'] < exact['searched asymmetry']
-        assert set(result['sides']) == set(result['kept']) and all(0 <= share <= 1 for share in result['sides'].values())
+        assert set(result['sides']) == set(result['kept'])
+        assert all(0 <= share <= 1 for share in result['sides'].values())
     page = (tmp_path / 'new/page.md').read_text()
     assert '![' in page and 'page.png' in page and str(results['sets']['coco']['labels']) in page
     with Image.open(tmp_path / 'new/page.png') as picture:

@@ -39,8 +39,9 @@ class ClipFinisher:
         self.warnings: list[str] = []
         self._filter = OneEuroFilter() if smooth else None
         self._lengths = None
-        lengths, sample = _TrackLengths(), _PoseSample()
+        lengths, sample, steps = _TrackLengths(), _PoseSample(), []
         for part in lifted:
+            steps.append(np.diff(part.frame_times))
             if constant_bones:
                 lengths.add(part)
             if ground:
@@ -48,7 +49,12 @@ class ClipFinisher:
         if constant_bones:
             self._lengths = lengths.finish()
             self.notes.append('bone lengths of each person are the same on all frames')
-        if smooth:
+        step = float(np.median(np.concatenate(steps) if sum(map(len, steps)) else [0]))
+        if smooth and step > self._filter.max_gap:
+            # Each pose would begin anew.
+            self._filter = None
+            self.warnings.append(f'joints are not smoothed: frames are {step:.1f} s apart')
+        elif smooth:
             self.notes.append('joints are smoothed over time, and lag a little behind (One-Euro filter)')
         self._world = self._estimate_ground(sample) if ground else {}
         self._lifted = lifted

@@ -37,6 +37,7 @@ def check_output(out: Path, save: tuple[str, ...]) -> None:
     if unknown or not save:
         raise ValueError(f'save: takes some of {", ".join(SAVE)}, got {", ".join(unknown) or "none"}')
     names = [_FILES.get(kind) for kind in save] + [SUMMARY_FILE] + [VIDEO_FILE, PICTURE_FOLDER] * ('video' in save)
+    names += [file.name for file in out.glob('person_*.bvh')] if 'bvh' in save else []
     check_results_folder(out, filter(None, names), SUMMARY_FILE, GENERATOR)
 
 

@@ -113,6 +113,12 @@ def test_every_second_frame_and_no_more_than_so_many(walk_files, tmp_path):
     assert summary.num_frames == 7 and summary.num_people == 2
 
 
+def test_frames_far_apart_are_not_smoothed(walk_files, tmp_path):
+    summary = lift(walk_files, tmp_path, every=20, smooth=True)
+    assert not any('smoothed' in note for note in summary.notes)
+    assert any('not smoothed: frames are 0.8 s apart' in warning for warning in summary.warnings)
+
+
 def test_photographs_of_a_folder(walk, tmp_path):
     photos = tmp_path / 'photos'
     photos.mkdir()
@@ -269,6 +275,10 @@ def test_other_files_are_not_replaced(walk_files, tmp_path):
         lift(walk_files, tmp_path)
     assert (tmp_path / 'poses3d.npz').read_text() == 'mine'
     (tmp_path / 'poses3d.npz').unlink()
+    (tmp_path / 'person_007.bvh').write_text('mine')
+    with pytest.raises(ValueError, match=r'person_007\.bvh.*exists and is no earlier result'):
+        lift(walk_files, tmp_path, save=('bvh',))
+    assert (tmp_path / 'person_007.bvh').read_text() == 'mine'
     lift(walk_files, tmp_path)
     lift(walk_files, tmp_path)
     with pytest.raises(ValueError, match='exists and is not a folder'):
