@@ -61,6 +61,10 @@ class LiftResult:
     def __len__(self) -> int:
         return len(self.valid)
 
+    def select(self, rows: Array) -> LiftResult:
+        """The poses of some rows: indices or a mask."""
+        return LiftResult(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 def shipped_lifter(skeleton: str = 'h36m') -> tuple[Path, Path]:
     """Config and checkpoint that the package ships for keypoints of a skeleton; see :func:`init_lifter`."""

@@ -341,11 +341,9 @@ def fit_side_check(
     """Fit the check of sides to the labels that would be kept without it, and the least quality that keeps as many."""
     quality, _ = label_quality(model, labels.parts)
     rows = np.flatnonzero(quality >= model.min_quality)
-    keypoints, scores = people.keypoints.numpy()[rows], people.scores.numpy()[rows]
     evidence = side_evidence(
-        lifter, keypoints, scores, people.camera[torch.from_numpy(rows)],
-        LiftResult(*(value[rows] for value in vars(lifted).values())),
-    )  # fmt: skip
+        lifter, people.keypoints.numpy()[rows], people.scores.numpy()[rows], people.camera[rows], lifted.select(rows)
+    )
     parts = {name: labels.parts[name][rows] for name in PARTS}
     sides = fit_sides(evidence, people.kind[rows] == 'mistaken', parts)
     doubt = np.where(sides.looks_at(parts), sides.doubt(evidence)[0], 0)

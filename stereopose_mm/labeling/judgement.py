@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
 from ..apis.lifting import LiftResult
@@ -67,10 +66,7 @@ def judge_labels(
     look = np.flatnonzero((reason == '') & model.sides.looks_at(parts))
     sides = np.full(len(quality), '', object)
     if len(look) and thresholds.max_side_doubt < 1:
-        chosen = LiftResult(*(value[look] for value in vars(lifted).values()))
-        evidence = side_evidence(
-            lifter, keypoints[look], scores[look], camera[torch.from_numpy(look)], chosen, min_score
-        )
+        evidence = side_evidence(lifter, keypoints[look], scores[look], camera[look], lifted.select(look), min_score)
         parts['side_doubt'][look], likeliest = model.sides.doubt(evidence)
         quality = quality * (1 - parts['side_doubt'])
         sides[look] = np.where(parts['side_doubt'][look] > thresholds.max_side_doubt, likeliest, '')

@@ -32,6 +32,7 @@ class _QuickSolid(_Solid):
     """A figure whose distance field holds where it is asked for, and is a lower bound elsewhere."""
 
     def field(self, points: np.ndarray, within: np.ndarray | float = _FAR) -> np.ndarray:
+        """``(M,)`` metres from ``points`` ``(M, 3)``, exact up to ``within``."""
         low, high = self._box
         # To the box: a lower bound.
         x, y, z = (np.maximum(np.maximum(a - p, p - b), 0) for a, p, b in zip(low, points.T, high, strict=True))

@@ -71,7 +71,7 @@ def make_keypoints(num, seed=0, dtype=np.float32):
 
 
 def select(result, index):
-    return LiftResult(**{f.name: getattr(result, f.name)[index] for f in fields(result)})
+    return result.select(index)
 
 
 def assert_same(one, other, **tolerance):

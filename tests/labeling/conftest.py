@@ -23,6 +23,12 @@ def labellers():
 
 
 @pytest.fixture(scope='session')
+def model():
+    """The calibration of the shipped lifter of COCO-17."""
+    return load_label_model('coco')
+
+
+@pytest.fixture(scope='session')
 def bodies_file(tmp_path_factory):
     """Bodies of the lifter's test subjects, who stand and stretch their limbs."""
     num = 300

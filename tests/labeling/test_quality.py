@@ -26,11 +26,6 @@ BODY = torch.from_numpy(STANDING)
 JOINT = {name: H36M_17.index(name) for name in H36M_17.joint_names}
 
 
-@pytest.fixture(scope='module')
-def model():
-    return load_label_model('coco')
-
-
 def moved(**places):
     pose = BODY.clone()
     for name, place in places.items():

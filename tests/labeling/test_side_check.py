@@ -17,11 +17,6 @@ LEGS = ('hip', 'knee', 'ankle', 'foot')
 
 
 @pytest.fixture(scope='module')
-def model():
-    return load_label_model('coco')
-
-
-@pytest.fixture(scope='module')
 def annotated(measured):
     """A lifter and 198 people as annotators mark them."""
     lifter, people, _, _ = measured

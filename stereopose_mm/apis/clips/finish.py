@@ -41,7 +41,7 @@ class ClipFinisher:
         self._lengths = None
         lengths, sample, steps = _TrackLengths(), _PoseSample(), []
         for part in lifted:
-            steps.append(np.diff(part.frame_times))
+            steps += np.diff(part.frame_times).tolist()
             if constant_bones:
                 lengths.add(part)
             if ground:
@@ -49,7 +49,7 @@ class ClipFinisher:
         if constant_bones:
             self._lengths = lengths.finish()
             self.notes.append('bone lengths of each person are the same on all frames')
-        step = float(np.median(np.concatenate(steps) if sum(map(len, steps)) else [0]))
+        step = float(np.median(steps or [0]))
         if smooth and step > self._filter.max_gap:
             # Each pose would begin anew.
             self._filter = None

@@ -69,6 +69,7 @@ class _Window:
         self.decode = json.JSONDecoder().raw_decode
 
     def items(self) -> Iterator[tuple[str | None, int | None, Any]]:
+        """What :func:`stream_json` yields."""
         first = self._peek()
         if not first:
             raise _JsonError('the file is empty')

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...apis.detections import MAX_NUMBER
 from ..annotations import Annotations
 from .sources import ANNOTATED_SCORES, MIN_SCORE, Source
 
@@ -27,8 +28,6 @@ PROBLEMS = (
 )
 #: Marked keypoints of the record that a person takes at least.
 MIN_KEYPOINTS = 4
-# No pixel, whatever the image's size, and no score.
-_MAX_NUMBER = 1e6
 _NUMBERS = {int, float}
 # Characters: no path is longer.
 _LONGEST_NAME = 4096
@@ -131,7 +130,7 @@ def _problem(person: Person, source: Source) -> str:
         return 'not finite: keypoints takes numbers'
     if bbox is not None and not (isinstance(bbox, list) and len(bbox) == 4 and set(map(type, bbox)) <= _NUMBERS):
         return 'not finite: bbox takes four numbers'
-    if score is not None and not (type(score) in _NUMBERS and abs(score) <= _MAX_NUMBER):
+    if score is not None and not (type(score) in _NUMBERS and abs(score) <= MAX_NUMBER):
         return 'not finite: score'
     return ''
 
@@ -180,7 +179,7 @@ def _outside(
 ) -> tuple[str, np.ndarray, np.ndarray]:
     beyond = np.maximum(-points, points - sizes[:, None]).max(-1)
     far = np.where(sizes.all(1), sizes.max(1) / 2, np.inf)[:, None]
-    bad = (visibility > 0) & ((beyond > far) | (np.abs(points).max(-1) > _MAX_NUMBER))
+    bad = (visibility > 0) & ((beyond > far) | (np.abs(points).max(-1) > MAX_NUMBER))
     first = bad.argmax(1)
     where = np.take_along_axis(points, first[:, None, None], 1)[:, 0]
     details = np.array([np.array(source.keypoints, object)[first], *where.T], object).T

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...apis.image_files import IMAGE_SUFFIXES
 from .coco import CocoImages, record_id
 from .json_stream import stream_json
 from .people import Person, is_unmarked
@@ -18,7 +19,6 @@ from .sources import SOURCES, Source
 MPII_PIXELS = 200.0
 # MMPose moves MPII's centres down by this, in units of the scale times a pixel.
 _MPII_DOWN = 15.0
-_IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 # AI Challenger's own flags as COCO's: visible, hidden, not in the picture.
 _AIC_FLAGS = {1: 2, 2: 1, 3: 0}
 
@@ -187,7 +187,7 @@ def _find_images(path: Path) -> CocoImages:
     """Images by id, by name, and by name without suffix, of a COCO file or a folder."""
     images = CocoImages(path)
     if path.is_dir():
-        files = sorted(f.relative_to(path) for f in path.rglob('*') if f.suffix.lower() in _IMAGE_SUFFIXES)
+        files = sorted(f.relative_to(path) for f in path.rglob('*') if f.suffix.lower() in IMAGE_SUFFIXES)
         for index, file in enumerate(files):
             images.add(index, {'id': file.as_posix(), 'file_name': file.as_posix()})
         stems = [(file.stem, row) for row, file in enumerate(files)]
